@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * All that differs between the kernels this module builds for.  Nothing else
+ * in kmod/ tests a version.
+ */
+#ifndef HCALL_COMPAT_H
+#define HCALL_COMPAT_H
+
+#include <linux/version.h>
+#include <linux/fs.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#error "kvm_hcall needs Linux 6.12 or newer"
+#endif
+#ifndef CONFIG_X86_64
+#error "kvm_hcall needs an x86-64 host"
+#endif
+
+/* 6.19: a write to a pipe without a reader need not raise SIGPIPE. */
+#ifndef IOCB_NOSIGNAL
+#define IOCB_NOSIGNAL 0
+#endif
+
+#endif

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Class 2, block: sectors of a regular file or a block device.
+ *
+ * A call becomes one vfs operation of the calling thread on the guest's own
+ * pages, with no lock and no allocation of ours: what two calls do to the same
+ * sectors at a time is for the file system to order, as it is for two
+ * pwrite(2).  Size and mode are fixed when the disk is added; a write never
+ * makes the file longer.
+ */
+#include <linux/blkdev.h>
+#include <linux/bvec.h>
+#include <linux/falloc.h>
+#include <linux/file.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/stat.h>
+
+#include "internal.h"
+
+/* Big enough to hide the cost of a call, small enough to be had any time. */
+#define BOUNCE_BYTES SZ_64K
+
+/* Zeros written by one call, where the file system cannot make a hole. */
+#define ZEROES_BYTES SZ_1M
+
+/**
+ * struct block_disk - a disk
+ * @dev:         what all devices have
+ * @file:        the launcher's; a reference of ours
+ * @sectors:     size, fixed
+ * @block_bytes: sectors and counts must be multiples of this many bytes
+ * @physical_bytes: a hint for the guest
+ * @memory_mask: address bits that direct I/O wants to be 0
+ * @iocb_flags:  how the file was opened; later changes by fcntl(2) are ignored
+ */
+struct block_disk {
+	struct hcall_dev dev;
+	struct file *file;
+	u64 sectors;
+	u32 block_bytes;
+	u32 physical_bytes;
+	u32 memory_mask;
+	int iocb_flags;
+};
+
+/* What is the same for all calls that name sectors. */
+struct block_range {
+	struct block_disk *disk;
+	loff_t pos;
+	u64 len;
+};
+
+static s64 block_range(struct hcall_call *call, u64 unit, u64 sector,
+		       u64 sectors, u64 cap, bool write,
+		       struct block_range *range)
+{
+	struct hcall_dev *dev;
+	struct block_disk *disk;
+	u64 mask;
+
+	if (!sectors)
+		return -HCALL_EINVAL;
+	dev = hcall_dev(call, HCALL_INDEX_BLOCK, unit);
+	if (!dev)
+		return -HCALL_ENODEV;
+	if (sectors > cap)
+		return -HCALL_E2BIG;
+	disk = container_of(dev, struct block_disk, dev);
+	mask = disk->block_bytes / HCALL_SECTOR_BYTES - 1;
+	if ((sector | sectors) & mask)
+		return -HCALL_EINVAL;
+	if (write && dev->flags & HCALL_DEVICE_READONLY)
+		return -HCALL_EROFS;
+	if (sector >= disk->sectors || sectors > disk->sectors - sector)
+		return -HCALL_ERANGE;
+	range->disk = disk;
+	range->pos = sector * HCALL_SECTOR_BYTES;
+	range->len = sectors * HCALL_SECTOR_BYTES;
+	return 0;
+}
+
+/* Would this write do more to the launcher than write? */
+static int block_may_write(const struct block_disk *disk, loff_t pos, u64 len)
+{
+	const struct inode *inode = file_inode(disk->file);
+
+	if (!S_ISREG(inode->i_mode))
+		return 0;
+	/* Somebody cut the file: a write would make it longer again. */
+	if (unlikely(pos + len > i_size_read(inode)))
+		return -EIO;
+	/* Past the limit it would be SIGXFSZ. */
+	if (unlikely(pos + len > rlimit(RLIMIT_FSIZE)))
+		return -EFBIG;
+	return 0;
+}
+
+/* One vfs operation.  Return: bytes moved, or a negative errno. */
+static ssize_t block_rw(const struct block_disk *disk, loff_t pos,
+			struct iov_iter *iter, bool nowait)
+{
+	struct kiocb iocb;
+	ssize_t ret;
+
+	init_sync_kiocb(&iocb, disk->file);
+	iocb.ki_flags = disk->iocb_flags;
+	iocb.ki_pos = pos;
+	if (nowait)
+		iocb.ki_flags |= IOCB_NOWAIT;
+	if (iov_iter_rw(iter) == READ) {
+		ret = vfs_iocb_iter_read(disk->file, &iocb, iter);
+	} else {
+		ret = block_may_write(disk, pos, iov_iter_count(iter));
+		if (!ret)
+			ret = vfs_iocb_iter_write(disk->file, &iocb, iter);
+	}
+	return ret;
+}
+
+/*
+ * The uncommon case: a buffer that direct I/O cannot use, or one that crosses
+ * more memslots than an iov_iter of ours holds.
+ */
+static ssize_t block_bounce(struct hcall_call *call,
+			    const struct block_range *range, u64 gpa,
+			    unsigned int dir)
+{
+	size_t size = min_t(u64, range->len, BOUNCE_BYTES);
+	struct iov_iter iter;
+	struct kvec kvec;
+	ssize_t done = 0;
+	ssize_t ret = 0;
+	void *bounce;
+
+	bounce = kvmalloc(size, GFP_KERNEL_ACCOUNT);
+	if (!bounce)
+		return -ENOMEM;
+	while (done < range->len) {
+		kvec.iov_base = bounce;
+		kvec.iov_len = min_t(u64, range->len - done, size);
+		if (dir == ITER_SOURCE) {
+			ret = hcall_read(call->vm, gpa + done, bounce,
+					 kvec.iov_len);
+			if (ret)
+				break;
+		}
+		iov_iter_kvec(&iter, dir, &kvec, 1, kvec.iov_len);
+		ret = block_rw(range->disk, range->pos + done, &iter, false);
+		if (ret <= 0)
+			break;
+		if (dir == ITER_DEST &&
+		    hcall_write(call->vm, gpa + done, bounce, ret)) {
+			ret = -EFAULT;
+			break;
+		}
+		done += ret;
+		if (ret < kvec.iov_len || fatal_signal_pending(current))
+			break;
+		cond_resched();
+	}
+	kvfree(bounce);
+	return done ?: ret;
+}
+
+static s64 block_transfer(struct hcall_call *call, unsigned int dir)
+{
+	u64 gpa = call->args[2];
+	struct block_range range;
+	struct hcall_buffer buffer;
+	ssize_t done;
+	s64 ret;
+
+	ret = block_range(call, call->args[0], call->args[1], call->args[3],
+			  HCALL_BLOCK_MAX_SECTORS, dir == ITER_SOURCE, &range);
+	if (ret)
+		return ret;
+	if (hcall_buffer(call->vm, gpa, range.len, dir, &buffer))
+		return -HCALL_EFAULT;
+
+	if (call->nowait && !(range.disk->file->f_mode & FMODE_NOWAIT))
+		return HCALL_DEFER;
+	if (unlikely(iov_iter_count(&buffer.iter) < range.len ||
+		     (range.disk->memory_mask &&
+		      iov_iter_alignment(&buffer.iter) &
+			      range.disk->memory_mask))) {
+		if (call->nowait)
+			return HCALL_DEFER;
+		done = block_bounce(call, &range, gpa, dir);
+	} else {
+		done = block_rw(range.disk, range.pos, &buffer.iter,
+				call->nowait);
+		/* The worker does it again, whole. */
+		if (call->nowait && done != range.len)
+			return HCALL_DEFER;
+	}
+	if (done > 0) {
+		call->bytes = done;
+		if (dir == ITER_DEST)
+			hcall_dirty(call->vm, gpa, done);
+	}
+	if (done < 0)
+		return hcall_error(done);
+	/* Less than a sector is nothing that a guest can use. */
+	return done / HCALL_SECTOR_BYTES ?: -HCALL_EIO;
+}
+
+static s64 block_read(struct hcall_call *call)
+{
+	return block_transfer(call, ITER_DEST);
+}
+
+static s64 block_write(struct hcall_call *call)
+{
+	return block_transfer(call, ITER_SOURCE);
+}
+
+static s64 block_flush(struct hcall_call *call)
+{
+	struct hcall_dev *dev = hcall_dev(call, HCALL_INDEX_BLOCK,
+					  call->args[0]);
+	struct block_disk *disk;
+	int ret;
+
+	if (!dev)
+		return -HCALL_ENODEV;
+	if (call->nowait)
+		return HCALL_DEFER;
+	if (dev->flags & HCALL_DEVICE_READONLY) /* nothing was written */
+		return 0;
+	disk = container_of(dev, struct block_disk, dev);
+	ret = vfs_fsync_range(disk->file, 0, LLONG_MAX, 1);
+	return ret ? hcall_error(ret) : 0;
+}
+
+static int block_fallocate(const struct block_range *range, int mode)
+{
+	return vfs_fallocate(range->disk->file, mode | FALLOC_FL_KEEP_SIZE,
+			     range->pos, range->len);
+}
+
+static s64 block_discard(struct hcall_call *call)
+{
+	struct block_range range;
+	s64 ret;
+
+	ret = block_range(call, call->args[0], call->args[1], call->args[2],
+			  HCALL_BLOCK_MAX_DISCARD_SECTORS, true, &range);
+	if (ret)
+		return ret;
+	if (call->nowait)
+		return HCALL_DEFER;
+	ret = block_fallocate(&range, FALLOC_FL_PUNCH_HOLE);
+	return ret ? hcall_error(ret) : call->args[2];
+}
+
+/* Zeros the hard way, and not too many at a time. */
+static s64 block_write_zero_pages(const struct block_range *range)
+{
+	u64 len = min_t(u64, range->len, ZEROES_BYTES);
+	struct bio_vec zeros[16];
+	struct iov_iter iter;
+	ssize_t done = 0;
+	ssize_t ret = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(zeros); i++)
+		bvec_set_page(&zeros[i], ZERO_PAGE(0), PAGE_SIZE, 0);
+	while (done < len) {
+		iov_iter_bvec(&iter, ITER_SOURCE, zeros, ARRAY_SIZE(zeros),
+			      min_t(u64, len - done,
+				    ARRAY_SIZE(zeros) * PAGE_SIZE));
+		ret = block_rw(range->disk, range->pos + done, &iter, false);
+		if (ret <= 0)
+			break;
+		done += ret;
+		if (fatal_signal_pending(current))
+			break;
+		cond_resched();
+	}
+	if (done < HCALL_SECTOR_BYTES)
+		return ret < 0 ? hcall_error(ret) : -HCALL_EIO;
+	return done / HCALL_SECTOR_BYTES;
+}
+
+static s64 block_write_zeroes(struct hcall_call *call)
+{
+	struct block_range range;
+	s64 ret;
+
+	if (call->args[3] & ~(u64)HCALL_ZEROES_UNMAP)
+		return -HCALL_EINVAL;
+	ret = block_range(call, call->args[0], call->args[1], call->args[2],
+			  HCALL_BLOCK_MAX_ZEROES_SECTORS, true, &range);
+	if (ret)
+		return ret;
+	if (call->nowait)
+		return HCALL_DEFER;
+
+	ret = block_fallocate(&range, call->args[3] & HCALL_ZEROES_UNMAP ?
+					      FALLOC_FL_PUNCH_HOLE :
+					      FALLOC_FL_ZERO_RANGE);
+	if (ret == -EOPNOTSUPP)
+		return block_write_zero_pages(&range);
+	return ret ? hcall_error(ret) : call->args[2];
+}
+
+/* ---- Set-up --------------------------------------------------------------- */
+
+static int block_check_file(const struct kvm_hcall_add *add, struct file *file)
+{
+	umode_t mode = file_inode(file)->i_mode;
+	bool readonly = add->flags & KVM_HCALL_ADD_READONLY;
+	bool direct = add->flags & KVM_HCALL_ADD_DIRECT;
+
+	if (!S_ISREG(mode) && !S_ISBLK(mode))
+		return -EINVAL;
+	if (!(file->f_mode & FMODE_READ) ||
+	    (!readonly && !(file->f_mode & FMODE_WRITE)))
+		return -EACCES;
+	if (!file->f_op->read_iter || file->f_flags & O_APPEND ||
+	    direct != !!(file->f_flags & O_DIRECT))
+		return -EINVAL;
+	/* A flush that does nothing is worse than none. */
+	if (!readonly && (!file->f_op->write_iter || !file->f_op->fsync))
+		return -EINVAL;
+	return 0;
+}
+
+/* What the file wants to be asked for, and how. */
+static int block_geometry(struct block_disk *disk, bool direct)
+{
+	struct kstat stat = {};
+	int ret;
+
+	ret = vfs_getattr(&disk->file->f_path, &stat,
+			  STATX_BASIC_STATS | STATX_DIOALIGN,
+			  AT_STATX_SYNC_AS_STAT);
+	if (ret)
+		return ret;
+	disk->block_bytes = HCALL_SECTOR_BYTES;
+	disk->physical_bytes = clamp_t(u32, stat.blksize, HCALL_SECTOR_BYTES,
+				       SZ_64K);
+	if (S_ISBLK(stat.mode)) {
+		struct block_device *bdev =
+			I_BDEV(disk->file->f_mapping->host);
+
+		disk->physical_bytes = bdev_physical_block_size(bdev);
+		if (direct) {
+			disk->block_bytes = bdev_logical_block_size(bdev);
+			disk->memory_mask = bdev_dma_alignment(bdev);
+		}
+	} else if (direct) {
+		disk->memory_mask = HCALL_SECTOR_BYTES - 1;
+		if (stat.result_mask & STATX_DIOALIGN &&
+		    stat.dio_offset_align) {
+			disk->block_bytes = max(stat.dio_offset_align,
+						HCALL_SECTOR_BYTES);
+			disk->memory_mask = stat.dio_mem_align - 1;
+		}
+	}
+	return 0;
+}
+
+static void block_remove(struct hcall_dev *dev)
+{
+	struct block_disk *disk = container_of(dev, struct block_disk, dev);
+
+	fput(disk->file);
+	kfree(disk);
+}
+
+static struct hcall_dev *block_add(struct hcall_vm *vm,
+				   const struct kvm_hcall_add *add)
+{
+	struct block_disk *disk;
+	loff_t size;
+	int ret;
+
+	if (add->flags & ~(KVM_HCALL_ADD_READONLY | KVM_HCALL_ADD_DIRECT) ||
+	    add->fd_in != -1 || add->columns || add->rows)
+		return ERR_PTR(-EINVAL);
+	disk = kzalloc(sizeof(*disk), GFP_KERNEL_ACCOUNT);
+	if (!disk)
+		return ERR_PTR(-ENOMEM);
+	disk->file = fget(add->fd);
+	if (!disk->file) {
+		ret = -EBADF;
+		goto free;
+	}
+	ret = block_check_file(add, disk->file);
+	if (ret)
+		goto put;
+	ret = block_geometry(disk, add->flags & KVM_HCALL_ADD_DIRECT);
+	if (ret)
+		goto put;
+
+	/* f_mapping->host is the device's own inode for a block device. */
+	size = i_size_read(disk->file->f_mapping->host);
+	ret = -EINVAL;
+	if (!size || size % disk->block_bytes)
+		goto put;
+	disk->sectors = size / HCALL_SECTOR_BYTES;
+	disk->iocb_flags = disk->file->f_iocb_flags;
+	if (add->flags & KVM_HCALL_ADD_READONLY)
+		disk->dev.flags = HCALL_DEVICE_READONLY;
+	return &disk->dev;
+
+put:
+	fput(disk->file);
+free:
+	kfree(disk);
+	return ERR_PTR(ret);
+}
+
+static void block_describe(struct hcall_dev *dev, struct hcall_device *info)
+{
+	struct block_disk *disk = container_of(dev, struct block_disk, dev);
+
+	info->u.block.sectors = disk->sectors;
+	info->u.block.block_bytes = disk->block_bytes;
+	info->u.block.physical_bytes = disk->physical_bytes;
+	info->u.block.max_sectors = HCALL_BLOCK_MAX_SECTORS;
+	if (dev->flags & HCALL_DEVICE_READONLY)
+		return;
+	info->u.block.max_zeroes_sectors = HCALL_BLOCK_MAX_ZEROES_SECTORS;
+	if (disk->file->f_op->fallocate)
+		info->u.block.max_discard_sectors =
+			HCALL_BLOCK_MAX_DISCARD_SECTORS;
+}
+
+static const hcall_fn block_fn[] = {
+	[HCALL_NR_FUNCTION(HCALL_BLOCK_READ)] = block_read,
+	[HCALL_NR_FUNCTION(HCALL_BLOCK_WRITE)] = block_write,
+	[HCALL_NR_FUNCTION(HCALL_BLOCK_FLUSH)] = block_flush,
+	[HCALL_NR_FUNCTION(HCALL_BLOCK_DISCARD)] = block_discard,
+	[HCALL_NR_FUNCTION(HCALL_BLOCK_WRITE_ZEROES)] = block_write_zeroes,
+};
+
+const struct hcall_service hcall_block = {
+	.class_id = HCALL_CLASS_BLOCK,
+	.index = HCALL_INDEX_BLOCK,
+	.nr_fn = ARRAY_SIZE(block_fn),
+	.fn = block_fn,
+	.add = block_add,
+	.remove = block_remove,
+	.describe = block_describe,
+};

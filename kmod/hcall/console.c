@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Class 1, console: bytes to and from a pipe, a pseudo-terminal or a file.
+ *
+ * No call blocks on the host's side of a console.  If nothing can be moved the
+ * vCPU sleeps as HLT does (hcall_sleep()) until the file's own wait queue says
+ * that something can, and the guest calls again.
+ */
+#include <linux/file.h>
+#include <linux/major.h>
+#include <linux/poll.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "internal.h"
+
+/* A terminal has a queue for each direction and poll() puts us on both. */
+#define END_QUEUES 2
+
+struct console_end;
+
+struct end_wait {
+	struct wait_queue_entry entry;
+	struct wait_queue_head *queue;
+	struct console_end *end;
+};
+
+/**
+ * struct console_end - one direction of a console
+ * @file:     the launcher's; a reference of ours; NULL: there is no such end
+ * @events:   what poll() says when something can be moved
+ * @sleepers: vCPUs that wait for that
+ * @table:    hooks @wait into the file's wait queues
+ * @wait:     our entries there
+ * @waits:    how many of them
+ */
+struct console_end {
+	struct file *file;
+	__poll_t events;
+	struct hcall_sleepers sleepers;
+	poll_table table;
+	struct end_wait wait[END_QUEUES];
+	unsigned int waits;
+};
+
+/**
+ * struct console - a console
+ * @dev:  what all devices have
+ * @size: what SIZE answers
+ * @out:  where the guest writes to
+ * @in:   where it reads from
+ */
+struct console {
+	struct hcall_dev dev;
+	u32 size;
+	struct console_end out;
+	struct console_end in;
+};
+
+/* ---- Waiting --------------------------------------------------------------- */
+
+static int end_wake(struct wait_queue_entry *entry, unsigned int mode, int sync,
+		    void *key)
+{
+	struct end_wait *wait = container_of(entry, struct end_wait, entry);
+	__poll_t events = key_to_poll(key);
+
+	if (!events || events & wait->end->events)
+		hcall_wake(&wait->end->sleepers);
+	return 0;
+}
+
+static void end_queue(struct file *file, struct wait_queue_head *queue,
+		      poll_table *table)
+{
+	struct console_end *end = container_of(table, struct console_end, table);
+	struct end_wait *wait;
+
+	if (end->waits == END_QUEUES)
+		return;
+	wait = &end->wait[end->waits++];
+	wait->queue = queue;
+	wait->end = end;
+	init_waitqueue_func_entry(&wait->entry, end_wake);
+	add_wait_queue(queue, &wait->entry);
+}
+
+static void end_open(struct console_end *end, struct hcall_vm *vm,
+		     __poll_t events)
+{
+	end->events = events | EPOLLERR | EPOLLHUP;
+	end->sleepers.vm = vm;
+	init_poll_funcptr(&end->table, end_queue);
+	vfs_poll(end->file, &end->table);
+}
+
+static void end_close(struct console_end *end)
+{
+	while (end->waits) {
+		struct end_wait *wait = &end->wait[--end->waits];
+
+		remove_wait_queue(wait->queue, &wait->entry);
+	}
+	if (end->file)
+		fput(end->file);
+}
+
+/* ---- Moving bytes ---------------------------------------------------------- */
+
+/*
+ * One attempt that does not block.
+ * Return: bytes moved; 0: the input has ended; or a negative errno.
+ */
+static ssize_t end_rw(struct console_end *end, struct iov_iter *iter)
+{
+	struct file *file = end->file;
+	struct kiocb iocb;
+
+	init_sync_kiocb(&iocb, file);
+	if (S_ISFIFO(file_inode(file)->i_mode))
+		iocb.ki_flags |= IOCB_NOWAIT;
+	else if (S_ISCHR(file_inode(file)->i_mode) &&
+		 !(file->f_flags & O_NONBLOCK))
+		return -EIO; /* the launcher has changed its mind */
+
+	if (iov_iter_rw(iter) == READ)
+		return vfs_iocb_iter_read(file, &iocb, iter);
+
+	/* Nobody reads any more: do not let the launcher die of SIGPIPE. */
+	if (vfs_poll(file, NULL) & EPOLLERR)
+		return -EPIPE;
+	if (S_ISREG(file_inode(file)->i_mode) &&
+	    i_size_read(file_inode(file)) + iov_iter_count(iter) >
+		    rlimit(RLIMIT_FSIZE))
+		return -EFBIG; /* nor of SIGXFSZ */
+	iocb.ki_flags |= IOCB_NOSIGNAL;
+	return vfs_iocb_iter_write(file, &iocb, iter);
+}
+
+/*
+ * Move what can be moved, or go to sleep.
+ * @iter: is not advanced if the answer is -EAGAIN
+ */
+static ssize_t end_transfer(struct console_end *end, struct hcall_call *call,
+			    struct iov_iter *iter, u64 flags)
+{
+	ssize_t ret = end_rw(end, iter);
+
+	if (ret != -EAGAIN || flags & HCALL_NOWAIT || !hcall_may_sleep(call))
+		return ret;
+	if (signal_pending(current))
+		return -EINTR;
+	hcall_sleep(&end->sleepers, call);
+	/* Did it become possible before we were on the list? */
+	if (vfs_poll(end->file, NULL) & end->events) {
+		hcall_stay_awake(&end->sleepers, call);
+		ret = end_rw(end, iter);
+	}
+	return ret;
+}
+
+static struct console *console_of(const struct hcall_call *call)
+{
+	struct hcall_dev *dev = hcall_dev(call, HCALL_INDEX_CONSOLE,
+					  call->args[0]);
+
+	return dev ? container_of(dev, struct console, dev) : NULL;
+}
+
+static s64 console_transfer(struct hcall_call *call, unsigned int dir)
+{
+	u64 gpa = call->args[1], len = call->args[2], flags = call->args[3];
+	struct hcall_buffer buffer;
+	struct console *console;
+	struct console_end *end;
+	ssize_t done;
+
+	if (!len || flags & ~(u64)HCALL_NOWAIT)
+		return -HCALL_EINVAL;
+	console = console_of(call);
+	if (!console)
+		return -HCALL_ENODEV;
+	if (len > HCALL_CONSOLE_MAX_BYTES)
+		return -HCALL_E2BIG;
+	if (hcall_buffer(call->vm, gpa, len, dir, &buffer))
+		return -HCALL_EFAULT;
+
+	end = dir == ITER_DEST ? &console->in : &console->out;
+	if (!end->file)
+		return 0; /* an input that has ended before it began */
+	done = end_transfer(end, call, &buffer.iter, flags);
+	if (done < 0)
+		return hcall_error(done);
+	if (!done && dir == ITER_SOURCE)
+		return -HCALL_EIO;
+	call->bytes = done;
+	if (dir == ITER_DEST)
+		hcall_dirty(call->vm, gpa, done);
+	return done;
+}
+
+static s64 console_write(struct hcall_call *call)
+{
+	return console_transfer(call, ITER_SOURCE);
+}
+
+static s64 console_read(struct hcall_call *call)
+{
+	return console_transfer(call, ITER_DEST);
+}
+
+/* One byte, in a register instead of in memory. */
+static ssize_t end_byte(struct console_end *end, struct hcall_call *call,
+			unsigned int dir, u8 *byte, u64 flags)
+{
+	struct kvec kvec = { .iov_base = byte, .iov_len = 1 };
+	struct iov_iter iter;
+	ssize_t ret;
+
+	iov_iter_kvec(&iter, dir, &kvec, 1, 1);
+	ret = end_transfer(end, call, &iter, flags);
+	if (ret < 0)
+		return hcall_error(ret);
+	if (!ret)
+		return -HCALL_EIO;
+	call->bytes = 1;
+	return 1;
+}
+
+static s64 console_putc(struct hcall_call *call)
+{
+	struct console *console;
+	u8 byte = call->args[1];
+
+	if (call->args[1] > 255 || call->args[2] & ~(u64)HCALL_NOWAIT)
+		return -HCALL_EINVAL;
+	console = console_of(call);
+	if (!console)
+		return -HCALL_ENODEV;
+	return end_byte(&console->out, call, ITER_SOURCE, &byte, call->args[2]);
+}
+
+static s64 console_getc(struct hcall_call *call)
+{
+	struct console *console;
+	u8 byte = 0;
+	s64 ret;
+
+	if (call->args[1] & ~(u64)HCALL_NOWAIT)
+		return -HCALL_EINVAL;
+	console = console_of(call);
+	if (!console)
+		return -HCALL_ENODEV;
+	if (!console->in.file)
+		return -HCALL_EIO;
+	ret = end_byte(&console->in, call, ITER_DEST, &byte, call->args[1]);
+	return ret < 0 ? ret : byte;
+}
+
+static s64 console_size(struct hcall_call *call)
+{
+	struct console *console = console_of(call);
+
+	return console ? READ_ONCE(console->size) : -HCALL_ENODEV;
+}
+
+/* ---- Set-up ----------------------------------------------------------------- */
+
+/*
+ * Only files that neither block us nor hold references to other files: a
+ * socket could carry this very instance, which then nobody could close.
+ */
+static int console_check_file(struct file *file, bool out)
+{
+	const struct inode *inode = file_inode(file);
+
+	if (!(file->f_mode & (out ? FMODE_WRITE : FMODE_READ)))
+		return -EACCES;
+	if (out ? !file->f_op->write_iter : !file->f_op->read_iter)
+		return -EINVAL;
+	if (S_ISFIFO(inode->i_mode))
+		return 0;
+	/* The master of a pseudo-terminal: no job control, no hang-up. */
+	if (S_ISCHR(inode->i_mode) &&
+	    inode->i_rdev == MKDEV(TTYAUX_MAJOR, 2) &&
+	    file->f_flags & O_NONBLOCK)
+		return 0;
+	if (out && S_ISREG(inode->i_mode) && file->f_flags & O_APPEND)
+		return 0;
+	return -EINVAL;
+}
+
+static int console_open(struct console_end *end, struct hcall_vm *vm, int fd,
+			bool out)
+{
+	int ret;
+
+	end->file = fget(fd);
+	if (!end->file)
+		return -EBADF;
+	ret = console_check_file(end->file, out);
+	if (ret)
+		return ret;
+	end_open(end, vm, out ? EPOLLOUT : EPOLLIN);
+	return 0;
+}
+
+static void console_remove(struct hcall_dev *dev)
+{
+	struct console *console = container_of(dev, struct console, dev);
+
+	end_close(&console->out);
+	end_close(&console->in);
+	kfree(console);
+}
+
+static struct hcall_dev *console_add(struct hcall_vm *vm,
+				     const struct kvm_hcall_add *add)
+{
+	struct console *console;
+	int ret;
+
+	if (add->flags || add->rows > S16_MAX)
+		return ERR_PTR(-EINVAL);
+	console = kzalloc(sizeof(*console), GFP_KERNEL_ACCOUNT);
+	if (!console)
+		return ERR_PTR(-ENOMEM);
+	console->size = (u32)add->rows << 16 | add->columns;
+	ret = console_open(&console->out, vm, add->fd, true);
+	if (!ret && add->fd_in != -1)
+		ret = console_open(&console->in, vm, add->fd_in, false);
+	if (ret) {
+		console_remove(&console->dev);
+		return ERR_PTR(ret);
+	}
+	return &console->dev;
+}
+
+static void console_describe(struct hcall_dev *dev, struct hcall_device *info)
+{
+	struct console *console = container_of(dev, struct console, dev);
+	u32 size = READ_ONCE(console->size);
+
+	info->u.console.columns = HCALL_SIZE_COLUMNS(size);
+	info->u.console.rows = HCALL_SIZE_ROWS(size);
+	info->u.console.max_bytes = HCALL_CONSOLE_MAX_BYTES;
+}
+
+static void console_resize(struct hcall_dev *dev,
+			   const struct kvm_hcall_resize *resize)
+{
+	struct console *console = container_of(dev, struct console, dev);
+
+	WRITE_ONCE(console->size, (u32)resize->rows << 16 | resize->columns);
+}
+
+static const hcall_fn console_fn[] = {
+	[HCALL_NR_FUNCTION(HCALL_CONSOLE_WRITE)] = console_write,
+	[HCALL_NR_FUNCTION(HCALL_CONSOLE_READ)] = console_read,
+	[HCALL_NR_FUNCTION(HCALL_CONSOLE_PUTC)] = console_putc,
+	[HCALL_NR_FUNCTION(HCALL_CONSOLE_GETC)] = console_getc,
+	[HCALL_NR_FUNCTION(HCALL_CONSOLE_SIZE)] = console_size,
+};
+
+const struct hcall_service hcall_console = {
+	.class_id = HCALL_CLASS_CONSOLE,
+	.index = HCALL_INDEX_CONSOLE,
+	.nr_fn = ARRAY_SIZE(console_fn),
+	.fn = console_fn,
+	.add = console_add,
+	.remove = console_remove,
+	.describe = console_describe,
+	.resize = console_resize,
+};

@@ -1,0 +1,588 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The hook: how a hypercall of a bound VM comes to us, and all else that is
+ * KVM's business: registers, exits, sleep.
+ *
+ * KVM has no registration for hypercalls, so ftrace redirects
+ * kvm_emulate_hypercall().  Ours calls the original first: it checks the
+ * privilege level, traces, counts and steps over the instruction, and answers
+ * -KVM_ENOSYS to a number that it does not know.  Only then do we serve.
+ *
+ * The table of bound VMs is read under RCU and changed under hook_lock.  A
+ * call holds kvm->srcu for reading from before the hook until after it (KVM
+ * does that around all exit handlers), so hcall_vm_synchronize() waits for it.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/delay.h>
+#include <linux/ftrace.h>
+#include <linux/hashtable.h>
+#include <linux/kprobes.h>
+#include <linux/kvm_host.h>
+#include <linux/magic.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/sched/mm.h>
+#include <linux/uaccess.h>
+
+#include "internal.h"
+
+#define HOOK_NAME "kvm_emulate_hypercall"
+
+static_assert(KVM_MAX_VCPUS <= HCALL_MAX_VCPUS);
+
+static DEFINE_MUTEX(hook_lock);
+static DEFINE_HASHTABLE(hook_table, 6); /* struct hcall_binding */
+
+static unsigned long hook_original __ro_after_init;
+static unsigned long hook_return_ip; /* see hook_call_original() */
+
+/* ---- From the hypercall to the call -------------------------------------- */
+
+static bool hook_is_ours(u64 rax)
+{
+	return (u32)rax >> 16 == HCALL_PREFIX >> 16;
+}
+
+/* Context: RCU or preemption disabled. */
+static struct hcall_binding *hook_find(struct kvm_vcpu *vcpu)
+{
+	struct hcall_binding *binding;
+
+	hash_for_each_possible_rcu_notrace(hook_table, binding, node,
+					   (unsigned long)vcpu->kvm) {
+		if (binding->key == vcpu->kvm && binding->mm == current->mm)
+			return binding;
+	}
+	return NULL;
+}
+
+/*
+ * The one place that calls the original, so that the callback knows this
+ * return address and lets the call through.  The barrier keeps the compiler
+ * from making it a jump, which would leave another return address.
+ */
+static noinline int hook_call_original(struct kvm_vcpu *vcpu)
+{
+	int (*original)(struct kvm_vcpu *) = (void *)hook_original;
+	int ret = original(vcpu);
+
+	barrier();
+	return ret;
+}
+
+/* The launcher has answered a forwarded call. */
+static int hook_complete_forward(struct kvm_vcpu *vcpu)
+{
+	u64 result = vcpu->run->hypercall.ret;
+
+	if (!(vcpu->run->hypercall.flags & KVM_EXIT_HYPERCALL_LONG_MODE))
+		result = (u32)result;
+	vcpu->arch.regs[VCPU_REGS_RAX] = result;
+	return 1;
+}
+
+static int hook_forward(struct kvm_vcpu *vcpu, const struct hcall_call *call,
+			bool long_mode)
+{
+	struct kvm_run *run = vcpu->run;
+
+	memset(&run->hypercall, 0, sizeof(run->hypercall));
+	run->exit_reason = KVM_EXIT_HYPERCALL;
+	run->hypercall.nr = call->nr;
+	memcpy(run->hypercall.args, call->args, sizeof(call->args));
+	/* What the guest sees if the launcher does nothing. */
+	run->hypercall.ret = -HCALL_ENOSYS;
+	if (long_mode)
+		run->hypercall.flags = KVM_EXIT_HYPERCALL_LONG_MODE;
+	/* hcall_hook_unbind() takes this back. */
+	WRITE_ONCE(vcpu->arch.complete_userspace_io, hook_complete_forward);
+	return 0;
+}
+
+static int hook_exit(struct kvm_vcpu *vcpu, const struct hcall_call *call)
+{
+	static const u32 type[] = {
+		[HCALL_EXIT_OFF] = KVM_SYSTEM_EVENT_SHUTDOWN,
+		[HCALL_EXIT_REBOOT] = KVM_SYSTEM_EVENT_RESET,
+		[HCALL_EXIT_PANIC] = KVM_SYSTEM_EVENT_CRASH,
+	};
+	struct kvm_run *run = vcpu->run;
+
+	memset(&run->system_event, 0, sizeof(run->system_event));
+	run->exit_reason = KVM_EXIT_SYSTEM_EVENT;
+	run->system_event.type = type[call->exit_reason];
+	run->system_event.ndata = 1;
+	run->system_event.data[0] = call->exit_code;
+	return 0;
+}
+
+static bool hook_serves(struct hcall_binding *binding, struct kvm_vcpu *vcpu)
+{
+	return likely(!binding->refused &&
+		      !vcpu->arch.guest_state_protected &&
+		      !(vcpu->arch.hflags & (HF_GUEST_MASK | HF_SMM_MASK)));
+}
+
+/*
+ * What we did went through the L1 data cache.  On a CPU that leaks it to the
+ * guest (L1TF), KVM flushes it before entry if it is told to.  A thread that
+ * moves to another CPU after this tells it there by itself.
+ */
+static void hook_flush_l1d(void)
+{
+	preempt_disable();
+	kvm_set_cpu_l1tf_flush_l1d();
+	preempt_enable();
+}
+
+/* What runs instead of kvm_emulate_hypercall() for a bound VM. */
+static int hook_hypercall(struct kvm_vcpu *vcpu)
+{
+	unsigned long *regs = vcpu->arch.regs;
+	struct hcall_binding *binding;
+	struct hcall_call call;
+	bool long_mode;
+	u64 nr = regs[VCPU_REGS_RAX];
+	s64 result;
+	int ret;
+
+	ret = hook_call_original(vcpu);
+
+	/* Nobody answered, and by the width of that answer we know the mode. */
+	if (regs[VCPU_REGS_RAX] == (u64)-KVM_ENOSYS && nr == (u32)nr)
+		long_mode = true;
+	else if (regs[VCPU_REGS_RAX] == (u32)-KVM_ENOSYS)
+		long_mode = false;
+	else
+		return ret;
+
+	/*
+	 * The VM may have been unbound since the callback.  If it is there now
+	 * it stays, see the head of this file.
+	 */
+	rcu_read_lock();
+	binding = hook_find(vcpu);
+	rcu_read_unlock();
+	if (!binding || !hook_serves(binding, vcpu))
+		return ret;
+
+	call.vm = container_of(binding, struct hcall_vm, binding);
+	call.vcpu = vcpu;
+	call.nr = nr;
+	call.door = HCALL_DOOR_REGISTER;
+	call.after = HCALL_AFTER_RETURN;
+	call.nowait = false;
+	call.bytes = 0;
+	call.args[0] = regs[VCPU_REGS_RBX];
+	call.args[1] = regs[VCPU_REGS_RCX];
+	call.args[2] = regs[VCPU_REGS_RDX];
+	call.args[3] = regs[VCPU_REGS_RSI];
+	if (!long_mode) {
+		call.args[0] = (u32)call.args[0];
+		call.args[1] = (u32)call.args[1];
+		call.args[2] = (u32)call.args[2];
+		call.args[3] = (u32)call.args[3];
+	}
+
+	result = hcall_dispatch(&call);
+	hook_flush_l1d();
+	regs[VCPU_REGS_RAX] = long_mode ? (u64)result : (u32)result;
+
+	switch (call.after) {
+	case HCALL_AFTER_RETURN:
+		return ret;
+	case HCALL_AFTER_HALT:
+		/* KVM's run loop blocks the vCPU, without kvm->srcu. */
+		vcpu->arch.mp_state = KVM_MP_STATE_HALTED;
+		return ret;
+	case HCALL_AFTER_EXIT:
+		return hook_exit(vcpu, &call);
+	default:
+		regs[VCPU_REGS_RAX] = long_mode ? (u64)-KVM_ENOSYS :
+						  (u32)-KVM_ENOSYS;
+		return hook_forward(vcpu, &call, long_mode);
+	}
+}
+
+/* Can this VM be served?  Facts that do not change once a vCPU exists. */
+static bool hook_refuses(struct kvm *kvm)
+{
+	return kvm->arch.vm_type != KVM_X86_DEFAULT_VM || kvm->dirty_ring_size;
+}
+
+/*
+ * ftrace calls this at each kvm_emulate_hypercall().  Calls that are not
+ * ours go on at their own speed.
+ */
+static void notrace hook_callback(unsigned long ip, unsigned long parent_ip,
+				  struct ftrace_ops *ops,
+				  struct ftrace_regs *fregs)
+{
+	struct kvm_vcpu *vcpu = (void *)ftrace_regs_get_argument(fregs, 0);
+	struct hcall_binding *binding;
+
+	if (!hook_is_ours(vcpu->arch.regs[VCPU_REGS_RAX]) ||
+	    parent_ip == hook_return_ip)
+		return;
+
+	preempt_disable_notrace();
+	binding = hook_find(vcpu);
+	if (binding) {
+		if (unlikely(!binding->kvm)) {
+			binding->refused = hook_refuses(vcpu->kvm);
+			/* Whoever sees kvm sees refused. */
+			smp_store_release(&binding->kvm, vcpu->kvm);
+		}
+		if (unlikely(!hook_return_ip)) /* hook_prove() is the first */
+			hook_return_ip = parent_ip;
+		ftrace_regs_set_instruction_pointer(fregs, binding->target);
+	}
+	preempt_enable_notrace();
+}
+
+/* ---- Binding a VM -------------------------------------------------------- */
+
+static bool hook_is_vm(struct file *file)
+{
+	struct dentry *dentry = file->f_path.dentry;
+
+	return dentry->d_sb->s_magic == ANON_INODE_FS_MAGIC &&
+	       !strcmp(dentry->d_name.name, "kvm-vm");
+}
+
+static int hook_publish(struct hcall_binding *binding)
+{
+	struct hcall_binding *other;
+
+	lockdep_assert_held(&hook_lock);
+	hash_for_each_possible(hook_table, other, node,
+			       (unsigned long)binding->key) {
+		if (other->key == binding->key)
+			return -EBUSY;
+	}
+	hash_add_rcu(hook_table, &binding->node, (unsigned long)binding->key);
+	return 0;
+}
+
+static void hook_unpublish(struct hcall_binding *binding)
+{
+	mutex_lock(&hook_lock);
+	hash_del_rcu(&binding->node);
+	mutex_unlock(&hook_lock);
+	/* The callback may have this binding in its hand, and set kvm. */
+	synchronize_rcu_expedited();
+}
+
+/**
+ * hcall_hook_bind() - from now on the calls of a VM come to @vm
+ * @vm:      not bound; its @vm_file will keep the VM
+ * @vm_file: what the launcher says is a VM
+ *
+ * Return: 0; -EINVAL: not a VM; -EBUSY: another instance has it.
+ */
+int hcall_hook_bind(struct hcall_vm *vm, struct file *vm_file)
+{
+	struct hcall_binding *binding = &vm->binding;
+	int ret;
+
+	if (!hook_is_vm(vm_file))
+		return -EINVAL;
+
+	binding->key = vm_file->private_data;
+	binding->mm = current->mm;
+	binding->kvm = NULL;
+	binding->refused = false;
+	binding->target = (unsigned long)hook_hypercall;
+	mmgrab(binding->mm);
+
+	mutex_lock(&hook_lock);
+	ret = hook_publish(binding);
+	mutex_unlock(&hook_lock);
+	if (ret)
+		mmdrop(binding->mm);
+	return ret;
+}
+
+/*
+ * A vCPU that is with the launcher because of a forwarded call must not come
+ * back to a function of a module that may be gone.  It comes back to
+ * -KVM_ENOSYS in RAX instead.
+ */
+static void hook_cancel_forwards(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	int idx = srcu_read_lock(&kvm->srcu);
+
+	kvm_for_each_vcpu(i, vcpu, kvm)
+		cmpxchg(&vcpu->arch.complete_userspace_io,
+			hook_complete_forward, NULL);
+	srcu_read_unlock(&kvm->srcu, idx);
+}
+
+/**
+ * hcall_hook_unbind() - no call of the VM comes to @vm any more
+ * @vm: bound
+ *
+ * When it returns, no vCPU is in our code because of @vm.
+ */
+void hcall_hook_unbind(struct hcall_vm *vm)
+{
+	struct hcall_binding *binding = &vm->binding;
+
+	hook_unpublish(binding);
+	hcall_vm_synchronize(vm);
+	if (binding->kvm) {
+		hook_cancel_forwards(binding->kvm);
+		/* A vCPU may have taken the pointer just before. */
+		hcall_vm_synchronize(vm);
+	}
+	mmdrop(binding->mm);
+}
+
+/**
+ * hcall_vm_synchronize() - wait for all calls that may see what is now gone
+ * @vm: bound
+ */
+void hcall_vm_synchronize(struct hcall_vm *vm)
+{
+	struct kvm *kvm = READ_ONCE(vm->binding.kvm);
+
+	if (kvm)
+		synchronize_srcu_expedited(&kvm->srcu);
+}
+
+/* The worker's part of what KVM does around a vCPU's call. */
+int hcall_vm_enter(struct hcall_vm *vm)
+{
+	return srcu_read_lock(&vm->binding.kvm->srcu);
+}
+
+void hcall_vm_leave(struct hcall_vm *vm, int idx)
+{
+	srcu_read_unlock(&vm->binding.kvm->srcu, idx);
+}
+
+/* ---- Sleep ---------------------------------------------------------------- */
+
+/**
+ * hcall_may_sleep() - can this call end in a sleep like HLT's?
+ * @call: the call
+ *
+ * Return: true for a register call in a VM whose local APICs are KVM's; else
+ * nothing could wake the vCPU, or somebody else is waiting for the answer.
+ */
+bool hcall_may_sleep(const struct hcall_call *call)
+{
+	return call->door == HCALL_DOOR_REGISTER && call->vcpu->arch.apic;
+}
+
+/**
+ * hcall_sleep() - put the vCPU to sleep after this call
+ * @sleepers: who will be woken
+ * @call:     hcall_may_sleep() is true
+ *
+ * The caller then looks once more whether there is something to do, and if so
+ * calls hcall_stay_awake(): what came before this is not told by a wake-up.
+ */
+void hcall_sleep(struct hcall_sleepers *sleepers, struct hcall_call *call)
+{
+	set_bit(call->vcpu->vcpu_idx, sleepers->vcpus);
+	smp_mb__after_atomic(); /* against hcall_wake(): set, then look */
+	call->after = HCALL_AFTER_HALT;
+}
+
+void hcall_stay_awake(struct hcall_sleepers *sleepers, struct hcall_call *call)
+{
+	clear_bit(call->vcpu->vcpu_idx, sleepers->vcpus);
+	call->after = HCALL_AFTER_RETURN;
+}
+
+/**
+ * hcall_wake() - wake all who sleep here
+ * @sleepers: a device's
+ *
+ * A vCPU that has not yet gone to sleep will not: pv_unhalted is sticky.
+ * Context: any.
+ */
+void hcall_wake(struct hcall_sleepers *sleepers)
+{
+	struct kvm *kvm;
+	struct kvm_vcpu *vcpu;
+	unsigned int i;
+
+	smp_mb(); /* the event, then who sleeps; against hcall_sleep() */
+	for_each_set_bit(i, sleepers->vcpus, HCALL_MAX_VCPUS) {
+		if (!test_and_clear_bit(i, sleepers->vcpus))
+			continue;
+		/* A bit was set by a vCPU, so there is a kvm and it lives. */
+		kvm = READ_ONCE(sleepers->vm->binding.kvm);
+		vcpu = kvm_get_vcpu(kvm, i);
+		vcpu->arch.pv.pv_unhalted = true;
+		smp_mb(); /* the flag, then the wake-up, which looks at it */
+		rcuwait_wake_up(kvm_arch_vcpu_get_wait(vcpu));
+	}
+}
+
+/* ---- Attaching ------------------------------------------------------------ */
+
+static struct ftrace_ops hook_ops = {
+	.func = hook_callback,
+	/*
+	 * IPMODIFY: we change where the function goes on.  PERMANENT: nobody
+	 * can switch us off with sysctl kernel.ftrace_enabled.
+	 */
+	.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
+};
+
+/* kallsyms is not for modules; a kprobe's address is. */
+static int __init hook_find_original(void)
+{
+	struct kprobe probe = { .symbol_name = HOOK_NAME };
+	int ret = register_kprobe(&probe);
+
+	if (ret) {
+		pr_err("cannot find " HOOK_NAME " (%d): is kvm loaded, and are kprobes on (CONFIG_KPROBES)?\n",
+		       ret);
+		return ret;
+	}
+	hook_original = (unsigned long)probe.addr;
+	unregister_kprobe(&probe);
+	return 0;
+}
+
+#define HOOK_PROOF 0x6863
+
+/* Where the proof's call arrives, if the hook holds. */
+static noinline int hook_prove_target(struct kvm_vcpu *vcpu)
+{
+	return vcpu->arch.regs[VCPU_REGS_RAX] == HCALL_SYS_PROBE ? HOOK_PROOF :
+								   0;
+}
+
+/* ftrace can say 0 and not have patched the function: look at its code. */
+static bool __init hook_is_patched(void)
+{
+	static const u8 endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
+	const u8 call_rel32 = 0xe8;
+	const u8 *code = (const u8 *)hook_original;
+
+	if (!memcmp(code, endbr64, sizeof(endbr64)))
+		code += sizeof(endbr64);
+	return *code == call_rel32;
+}
+
+/*
+ * A real call of the hooked function, for a vCPU that is none, must arrive at
+ * hook_prove_target().  It also teaches the callback our return address.
+ */
+static int __init hook_prove(void)
+{
+	struct hcall_binding binding = {
+		.mm = current->mm,
+		.target = (unsigned long)hook_prove_target,
+	};
+	struct kvm_vcpu *vcpu;
+	struct kvm *kvm;
+	int ret = -ENOMEM;
+
+	if (!hook_is_patched())
+		return -ENXIO;
+
+	vcpu = kvzalloc(sizeof(*vcpu), GFP_KERNEL);
+	kvm = kvzalloc(sizeof(*kvm), GFP_KERNEL);
+	if (!vcpu || !kvm)
+		goto free;
+	vcpu->kvm = kvm;
+	vcpu->arch.regs[VCPU_REGS_RAX] = HCALL_SYS_PROBE;
+	binding.key = kvm;
+
+	mutex_lock(&hook_lock);
+	ret = hook_publish(&binding);
+	mutex_unlock(&hook_lock);
+	if (ret)
+		goto free;
+	if (hook_call_original(vcpu) != HOOK_PROOF ||
+	    hook_return_ip - (unsigned long)hook_call_original > 256)
+		ret = -ENXIO;
+	hook_unpublish(&binding);
+free:
+	kvfree(kvm);
+	kvfree(vcpu);
+	return ret;
+}
+
+/**
+ * hcall_hook_attach() - put the hook in place and prove that it holds
+ *
+ * Context: module init.
+ * Return: 0, or an error, told in the kernel log with what to do.
+ */
+int __init hcall_hook_attach(void)
+{
+	int tries = 10;
+	int ret;
+
+	ret = hook_find_original();
+	if (ret)
+		return ret;
+	ret = ftrace_set_filter_ip(&hook_ops, hook_original, 0, 0);
+	if (ret) {
+		pr_err("ftrace cannot trace " HOOK_NAME " (%d)\n", ret);
+		return ret;
+	}
+	/* A BPF trampoline on the function makes room, but not at once. */
+	while ((ret = register_ftrace_function(&hook_ops)) == -EAGAIN &&
+	       tries--)
+		msleep(20);
+	if (ret == -EBUSY)
+		pr_err("cannot hook " HOOK_NAME
+		       ": ftrace is off (sysctl kernel.ftrace_enabled=1), or a livepatch or kprobe has the function (see /sys/kernel/tracing/enabled_functions)\n");
+	else if (ret)
+		pr_err("cannot hook " HOOK_NAME " (%d)\n", ret);
+	if (ret)
+		goto filter;
+
+	ret = hook_prove();
+	if (ret) {
+		pr_err("the hook on " HOOK_NAME
+		       " does not hold (%d): ftrace reported success but calls do not arrive; see the kernel log for what stopped ftrace\n",
+		       ret);
+		goto unregister;
+	}
+	return 0;
+
+unregister:
+	WARN_ON(unregister_ftrace_function(&hook_ops));
+filter:
+	ftrace_free_filter(&hook_ops);
+	return ret;
+}
+
+/**
+ * hcall_hook_detach() - take the hook away
+ *
+ * Context: module exit.  No instance is open (each holds the module), and
+ * closing the last one has waited for its vCPUs, so nobody is in our code.
+ * ftrace itself waits for tasks in its trampoline.
+ */
+void hcall_hook_detach(void)
+{
+	int ret = unregister_ftrace_function(&hook_ops);
+
+	if (ret)
+		pr_err("cannot unhook " HOOK_NAME
+		       " (%d): ftrace is dead, staying loaded until reboot\n",
+		       ret);
+	/* The function still calls us: to go away would be worse. */
+	while (ret)
+		ssleep(60);
+	ftrace_free_filter(&hook_ops);
+}
+
+/*
+ * Using a symbol of kvm.ko keeps it loaded, and with MODVERSIONS refuses a
+ * kernel whose struct kvm is not the one that we were built for.
+ */
+static void *const hook_pins_kvm __used = kvm_get_kvm_safe;

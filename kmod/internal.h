@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of kvm_hcall.ko share.
+ *
+ * hook.c finds the VM of a hypercall and owns all that is KVM's; dispatch.c
+ * takes the call to its service; the services in hcall/ see struct hcall_vm,
+ * struct hcall_call and guest memory (memory.c), never a vCPU.
+ *
+ * Lifetime.  A call runs inside the SRCU read section of its VM (kvm->srcu),
+ * on a vCPU thread or on the VM's worker.  What a call may find is therefore
+ * taken away in this order: unpublish, hcall_vm_synchronize(), free.
+ * See Documentation/locking.rst.
+ */
+#ifndef HCALL_INTERNAL_H
+#define HCALL_INTERNAL_H
+
+#include <linux/atomic.h>
+#include <linux/bitmap.h>
+#include <linux/fs.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/nospec.h>
+#include <linux/percpu.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/uio.h>
+
+#include <hcall.h>
+#include <linux/kvm_hcall.h>
+
+#include "compat.h"
+
+static_assert(HCALL_NAME_BYTES == KVM_HCALL_NAME_BYTES);
+
+struct hcall_call;
+struct hcall_service;
+struct hcall_span;
+struct kvm;
+struct kvm_memory_slot;
+struct kvm_vcpu;
+
+/*
+ * A result that never reaches a guest: the call would have to wait, and came
+ * by a door that must not.  Only where hcall_call.nowait is set.
+ */
+#define HCALL_DEFER (-EIOCBQUEUED)
+
+/* ---- A VM --------------------------------------------------------------- */
+
+#define HCALL_MAX_UNITS 64 /* of a class */
+#define HCALL_MAX_VCPUS 4096 /* at least KVM_MAX_VCPUS; see hook.c */
+
+/* Classes with a table entry of their own, and one for all the others. */
+enum {
+	HCALL_INDEX_SYS,
+	HCALL_INDEX_CONSOLE,
+	HCALL_INDEX_BLOCK,
+	HCALL_INDEX_OTHER,
+	HCALL_NR_INDEX
+};
+
+struct hcall_counts {
+	u64 calls;
+	u64 errors;
+	u64 bytes;
+	u64 denied;
+	u64 forwarded;
+};
+
+struct hcall_stats {
+	struct hcall_counts of[HCALL_NR_INDEX];
+};
+
+/**
+ * struct hcall_binding - what the hook keeps for a VM; all of it is hook.c's
+ * @node:    in the hook's table; RCU
+ * @key:     the address of struct kvm, from the VM's file; never dereferenced
+ * @mm:      whose vCPU threads are served
+ * @kvm:     the same address, once a vCPU of that VM has shown that it is one;
+ *	     set under RCU, NULL before
+ * @refused: a VM that cannot be served soundly (confidential, dirty ring)
+ * @target:  where a call of this VM continues
+ */
+struct hcall_binding {
+	struct hlist_node node;
+	const void *key;
+	struct mm_struct *mm;
+	struct kvm *kvm;
+	bool refused;
+	unsigned long target;
+};
+
+/**
+ * struct hcall_dev - a device of a VM; the head of each service's own struct
+ * @service:  who serves it
+ * @unit:     the guest's number for it
+ * @flags:    HCALL_DEVICE_*
+ * @name:     as DEVICE tells it; zero-padded
+ */
+struct hcall_dev {
+	const struct hcall_service *service;
+	u32 unit;
+	u32 flags;
+	char name[HCALL_NAME_BYTES];
+};
+
+/**
+ * struct hcall_vm - an instance: an open /dev/kvm-hcall
+ * @lock:      serialises the ioctls; protects @vm_file, @sealed and changes of
+ *	       @dev, @policy and @functions
+ * @binding:   the hook's part
+ * @vm_file:   keeps the VM; NULL until BIND
+ * @sealed:    after KVM_HCALL_SEAL
+ * @policy:    KVM_HCALL_HANDLE, _DENY or _FORWARD for each class; read by calls
+ *	       without a lock
+ * @functions: what PROBE answers for a forwarded class
+ * @dev:       devices by class index and unit; read by calls without a lock
+ * @stats:     counters, per CPU
+ * @async:     batches on their way, see async.c
+ */
+struct hcall_vm {
+	struct hcall_binding binding;
+	u8 policy[256];
+	struct hcall_dev *dev[HCALL_NR_INDEX][HCALL_MAX_UNITS];
+	struct hcall_stats __percpu *stats;
+
+	struct mutex lock;
+	struct file *vm_file;
+	bool sealed;
+	u64 functions[256];
+
+	struct {
+		struct mutex lock; /* protects task; nests inside vm->lock */
+		struct vhost_task *task;
+		spinlock_t queue_lock; /* protects queue */
+		struct list_head queue;
+		struct mutex event_lock; /* one increment at a time */
+		atomic_t pending; /* batches, at most HCALL_ASYNC_MAX */
+	} async;
+};
+
+/* ---- A call -------------------------------------------------------------- */
+
+/* Which door a call came by. */
+enum hcall_door {
+	HCALL_DOOR_REGISTER,
+	HCALL_DOOR_BATCH,
+	HCALL_DOOR_ASYNC,
+};
+
+/* What the hook does once the result is in RAX. */
+enum hcall_after {
+	HCALL_AFTER_RETURN, /* go on with the guest */
+	HCALL_AFTER_HALT, /* sleep as HLT does, see hcall_sleep() */
+	HCALL_AFTER_EXIT, /* leave to the launcher: the guest's EXIT */
+	HCALL_AFTER_FORWARD, /* leave to the launcher: it answers this call */
+};
+
+/**
+ * struct hcall_call - one call on its way, on the stack of whoever runs it
+ * @vm:          the caller's
+ * @vcpu:        the caller, hook.c's only; NULL on the worker
+ * @nr:          the number, 32 bits
+ * @door:        how it came
+ * @after:       OUT: what follows the result
+ * @nowait:      IN: answer HCALL_DEFER rather than wait
+ * @args:        the guest's arguments: copied, never validated
+ * @bytes:       OUT: moved from or to guest memory, for the statistics
+ * @exit_reason: OUT: with HCALL_AFTER_EXIT
+ * @exit_code:   OUT: with HCALL_AFTER_EXIT
+ */
+struct hcall_call {
+	struct hcall_vm *vm;
+	struct kvm_vcpu *vcpu;
+	u32 nr;
+	u8 door;
+	u8 after;
+	bool nowait;
+	u64 args[4];
+	u64 bytes;
+	u32 exit_reason;
+	u32 exit_code;
+};
+
+/**
+ * typedef hcall_fn - a function of a service
+ *
+ * Context: process, may sleep and fault, inside kvm->srcu.
+ * Return: the guest's result, or HCALL_DEFER if @call->nowait.
+ */
+typedef s64 (*hcall_fn)(struct hcall_call *call);
+
+/**
+ * struct hcall_service - a class of calls
+ * @class_id: HCALL_CLASS_*
+ * @index:    HCALL_INDEX_*
+ * @nr_fn:    entries of @fn
+ * @fn:       by function number; NULL: no such function
+ * @add:      make a device from the launcher's files.  Context: vm->lock held.
+ *	      Return: the device or ERR_PTR
+ * @remove:   free a device that no call can find any more; Context: may sleep
+ * @describe: fill in the class's part of @info.  Context: a call
+ * @resize:   the launcher says that the device has another size, or NULL
+ */
+struct hcall_service {
+	u32 class_id;
+	u32 index;
+	u32 nr_fn;
+	const hcall_fn *fn;
+	struct hcall_dev *(*add)(struct hcall_vm *vm,
+				 const struct kvm_hcall_add *add);
+	void (*remove)(struct hcall_dev *dev);
+	void (*describe)(struct hcall_dev *dev, struct hcall_device *info);
+	void (*resize)(struct hcall_dev *dev,
+		       const struct kvm_hcall_resize *resize);
+};
+
+extern const struct hcall_service hcall_sys, hcall_console, hcall_block;
+
+/* dispatch.c */
+s64 hcall_dispatch(struct hcall_call *call);
+const struct hcall_service *hcall_service(u32 class_id);
+u64 hcall_functions(struct hcall_vm *vm, u32 class_id);
+s64 hcall_error(long error);
+
+/*
+ * The device that a guest's number means, or NULL.  It stays until the call
+ * is over.
+ */
+static inline struct hcall_dev *hcall_dev(const struct hcall_call *call,
+					  u32 index, u64 unit)
+{
+	if (unit >= HCALL_MAX_UNITS)
+		return NULL;
+	unit = array_index_nospec(unit, HCALL_MAX_UNITS);
+	return READ_ONCE(call->vm->dev[index][unit]);
+}
+
+/* hcall/sys.c, for both kinds of batch */
+bool hcall_batch_element(struct hcall_call *call, struct hcall_op *op,
+			 bool *failed);
+int hcall_batch_answer(struct hcall_vm *vm, const struct hcall_span *span,
+		       u64 gpa, u32 i, const struct hcall_op *op);
+
+/* vm.c */
+int hcall_vm_init(void);
+void hcall_vm_exit(void);
+
+/* async.c */
+#define HCALL_ASYNC_MAX 64 /* batches of a VM on their way */
+
+s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count, u64 event);
+void hcall_async_init(struct hcall_vm *vm);
+void hcall_async_stop(struct hcall_vm *vm);
+
+/* ---- hook.c: all that is KVM's ------------------------------------------- */
+
+int hcall_hook_attach(void);
+void hcall_hook_detach(void);
+int hcall_hook_bind(struct hcall_vm *vm, struct file *vm_file);
+void hcall_hook_unbind(struct hcall_vm *vm);
+void hcall_vm_synchronize(struct hcall_vm *vm);
+int hcall_vm_enter(struct hcall_vm *vm);
+void hcall_vm_leave(struct hcall_vm *vm, int idx);
+
+/*
+ * vCPUs that sleep until a device has something for them.  A bit is set by
+ * the vCPU that goes to sleep and cleared by whoever wakes it.
+ */
+struct hcall_sleepers {
+	struct hcall_vm *vm;
+	DECLARE_BITMAP(vcpus, HCALL_MAX_VCPUS);
+};
+
+bool hcall_may_sleep(const struct hcall_call *call);
+void hcall_sleep(struct hcall_sleepers *sleepers, struct hcall_call *call);
+void hcall_stay_awake(struct hcall_sleepers *sleepers, struct hcall_call *call);
+void hcall_wake(struct hcall_sleepers *sleepers);
+
+/* ---- memory.c: guest memory ---------------------------------------------- */
+
+#define HCALL_SEGMENTS 8 /* memslots that one iov_iter reaches over */
+
+/**
+ * struct hcall_buffer - a guest buffer, ready for I/O
+ * @iter: over the guest's own pages
+ * @iov:  what @iter walks if the buffer crosses memslots
+ */
+struct hcall_buffer {
+	struct iov_iter iter;
+	struct iovec iov[HCALL_SEGMENTS];
+};
+
+/**
+ * struct hcall_span - guest memory that lies in one memslot
+ * @slot: the memslot; valid inside kvm->srcu
+ * @gpa:  where it starts
+ * @user: the same place in the launcher's address space
+ */
+struct hcall_span {
+	struct kvm_memory_slot *slot;
+	u64 gpa;
+	void __user *user;
+};
+
+int hcall_buffer(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir,
+		 struct hcall_buffer *buffer);
+int hcall_check(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir);
+int hcall_read(struct hcall_vm *vm, u64 gpa, void *to, u64 len);
+int hcall_write(struct hcall_vm *vm, u64 gpa, const void *from, u64 len);
+bool hcall_span(struct hcall_vm *vm, u64 gpa, u64 len, struct hcall_span *span);
+void hcall_span_dirty(const struct hcall_span *span, u64 gpa, u64 len);
+void hcall_dirty(struct hcall_vm *vm, u64 gpa, u64 len);
+
+#endif

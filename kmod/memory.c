@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guest memory.  A guest-physical range becomes user addresses of the
+ * launcher, checked against the memslots as KVM's own helpers check them.
+ *
+ * Everything here runs inside kvm->srcu, which keeps memslots and with them
+ * the user addresses; nothing may be kept past it.  What the launcher does to
+ * its own mappings meanwhile ends in a fault, which is -EFAULT for the guest.
+ */
+#include <linux/kvm_host.h>
+#include <linux/uaccess.h>
+
+#include "internal.h"
+
+/*
+ * The memslot of @gpa if a guest may use it so, or NULL.
+ * @dir: ITER_DEST if guest memory is written to, else ITER_SOURCE
+ */
+static struct kvm_memory_slot *slot_of(struct hcall_vm *vm, u64 gpa,
+				       unsigned int dir)
+{
+	u32 bad = KVM_MEMSLOT_INVALID | KVM_MEM_GUEST_MEMFD;
+	struct kvm_memory_slot *slot;
+
+	slot = __gfn_to_memslot(kvm_memslots(vm->binding.kvm), gpa_to_gfn(gpa));
+	if (dir == ITER_DEST)
+		bad |= KVM_MEM_READONLY;
+	return slot && !(slot->flags & bad) ? slot : NULL;
+}
+
+static void __user *slot_user(const struct kvm_memory_slot *slot, u64 gpa)
+{
+	return (void __user *)(__gfn_to_hva_memslot(slot, gpa_to_gfn(gpa)) +
+			       offset_in_page(gpa));
+}
+
+/* How many bytes from @gpa on are in @slot. */
+static u64 slot_left(const struct kvm_memory_slot *slot, u64 gpa)
+{
+	return gfn_to_gpa(slot->base_gfn + slot->npages) - gpa;
+}
+
+/* A range that is empty or wraps around is nobody's memory. */
+static bool range_ok(u64 gpa, u64 len)
+{
+	return len && gpa + len > gpa;
+}
+
+/**
+ * hcall_check() - is a range guest memory, and of the right kind?
+ * @vm:  the caller's
+ * @gpa: guest-physical address
+ * @len: in bytes, not 0
+ * @dir: ITER_DEST if it will be written to, else ITER_SOURCE
+ *
+ * Return: 0 or -EFAULT.
+ */
+int hcall_check(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir)
+{
+	struct kvm_memory_slot *slot;
+	u64 left;
+
+	if (!range_ok(gpa, len))
+		return -EFAULT;
+	for (;;) {
+		slot = slot_of(vm, gpa, dir);
+		if (!slot)
+			return -EFAULT;
+		left = slot_left(slot, gpa);
+		if (left >= len)
+			return 0;
+		gpa += left;
+		len -= left;
+	}
+}
+
+/* The buffer crosses memslots: walk them. */
+static int buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
+			     unsigned int dir, struct hcall_buffer *buffer)
+{
+	unsigned int n = 0;
+	u64 total = 0;
+
+	if (hcall_check(vm, gpa, len, dir))
+		return -EFAULT;
+	while (len && n < HCALL_SEGMENTS) {
+		const struct kvm_memory_slot *slot = slot_of(vm, gpa, dir);
+		u64 part = min(slot_left(slot, gpa), len);
+
+		buffer->iov[n].iov_base = slot_user(slot, gpa);
+		buffer->iov[n].iov_len = part;
+		n++;
+		total += part;
+		gpa += part;
+		len -= part;
+	}
+	iov_iter_init(&buffer->iter, dir, buffer->iov, n, total);
+	return 0;
+}
+
+/**
+ * hcall_buffer() - make a guest buffer ready for I/O
+ * @vm:     the caller's
+ * @gpa:    guest-physical address, of any alignment
+ * @len:    in bytes, not 0
+ * @dir:    ITER_DEST if it will be written to, else ITER_SOURCE
+ * @buffer: OUT
+ *
+ * The whole range is checked.  The iterator covers less of it only if it
+ * crosses more than HCALL_SEGMENTS memslots.  After writing to it the caller
+ * calls hcall_dirty().
+ *
+ * Return: 0 or -EFAULT.
+ */
+int hcall_buffer(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir,
+		 struct hcall_buffer *buffer)
+{
+	struct kvm_memory_slot *slot;
+
+	if (!range_ok(gpa, len))
+		return -EFAULT;
+	slot = slot_of(vm, gpa, dir);
+	if (!slot)
+		return -EFAULT;
+	if (unlikely(slot_left(slot, gpa) < len))
+		return buffer_over_slots(vm, gpa, len, dir, buffer);
+	iov_iter_ubuf(&buffer->iter, dir, slot_user(slot, gpa), len);
+	return 0;
+}
+
+/**
+ * hcall_span() - find a range that lies in one writable memslot
+ * @vm:   the caller's
+ * @gpa:  guest-physical address
+ * @len:  in bytes, not 0
+ * @span: OUT
+ *
+ * Return: false if it does not, for whatever reason.
+ */
+bool hcall_span(struct hcall_vm *vm, u64 gpa, u64 len, struct hcall_span *span)
+{
+	if (!range_ok(gpa, len))
+		return false;
+	span->slot = slot_of(vm, gpa, ITER_DEST);
+	if (!span->slot || slot_left(span->slot, gpa) < len)
+		return false;
+	span->gpa = gpa;
+	span->user = slot_user(span->slot, gpa);
+	return true;
+}
+
+/*
+ * KVM's own way of telling the launcher which pages changed, for a VM with a
+ * dirty bitmap.  (VMs with a dirty ring are not served: that ring belongs to
+ * a vCPU and cannot be written from here.)
+ */
+static void slot_dirty(const struct kvm_memory_slot *slot, u64 gpa, u64 len)
+{
+	gfn_t gfn, last;
+
+	if (likely(!slot->dirty_bitmap))
+		return;
+	last = gpa_to_gfn(gpa + len - 1) - slot->base_gfn;
+	for (gfn = gpa_to_gfn(gpa) - slot->base_gfn; gfn <= last; gfn++)
+		set_bit_le(gfn, slot->dirty_bitmap);
+}
+
+/**
+ * hcall_span_dirty() - a part of a span has been written to
+ * @span: from hcall_span()
+ * @gpa:  where, inside the span
+ * @len:  in bytes, not 0
+ */
+void hcall_span_dirty(const struct hcall_span *span, u64 gpa, u64 len)
+{
+	slot_dirty(span->slot, gpa, len);
+}
+
+/**
+ * hcall_dirty() - a range has been written to
+ * @vm:  the caller's
+ * @gpa: a range that was checked in this call
+ * @len: in bytes
+ */
+void hcall_dirty(struct hcall_vm *vm, u64 gpa, u64 len)
+{
+	while (len) {
+		const struct kvm_memory_slot *slot = slot_of(vm, gpa, ITER_DEST);
+		u64 part;
+
+		if (!slot)
+			return;
+		part = min(slot_left(slot, gpa), len);
+		slot_dirty(slot, gpa, part);
+		gpa += part;
+		len -= part;
+	}
+}
+
+/**
+ * hcall_read() - copy from guest memory
+ * @vm:  the caller's
+ * @gpa: guest-physical address
+ * @to:  kernel memory
+ * @len: in bytes, not 0
+ *
+ * Return: 0 or -EFAULT; then @to may have been written to in part.
+ */
+int hcall_read(struct hcall_vm *vm, u64 gpa, void *to, u64 len)
+{
+	struct kvm_memory_slot *slot;
+	u64 part;
+
+	if (!range_ok(gpa, len))
+		return -EFAULT;
+	do {
+		slot = slot_of(vm, gpa, ITER_SOURCE);
+		if (!slot)
+			return -EFAULT;
+		part = min(slot_left(slot, gpa), len);
+		if (copy_from_user(to, slot_user(slot, gpa), part))
+			return -EFAULT;
+		gpa += part;
+		to += part;
+		len -= part;
+	} while (len);
+	return 0;
+}
+
+/**
+ * hcall_write() - copy to guest memory
+ * @vm:   the caller's
+ * @gpa:  guest-physical address
+ * @from: kernel memory
+ * @len:  in bytes, not 0
+ *
+ * Return: 0 or -EFAULT; if the range is no guest memory, nothing was written.
+ */
+int hcall_write(struct hcall_vm *vm, u64 gpa, const void *from, u64 len)
+{
+	struct kvm_memory_slot *slot;
+	u64 part;
+
+	if (hcall_check(vm, gpa, len, ITER_DEST))
+		return -EFAULT;
+	do {
+		slot = slot_of(vm, gpa, ITER_DEST);
+		part = min(slot_left(slot, gpa), len);
+		if (copy_to_user(slot_user(slot, gpa), from, part))
+			return -EFAULT;
+		slot_dirty(slot, gpa, part);
+		gpa += part;
+		from += part;
+		len -= part;
+	} while (len);
+	return 0;
+}

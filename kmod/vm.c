@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /dev/kvm-hcall: an open file is an instance, and its ioctls set it up.
+ *
+ * All ioctls of an instance are serialised by vm->lock.  Calls read devices
+ * and policy without a lock; see internal.h for how things are taken away.
+ */
+#include <linux/cleanup.h>
+#include <linux/ctype.h>
+#include <linux/file.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+#include "internal.h"
+
+static int vm_open(struct inode *inode, struct file *file)
+{
+	struct hcall_vm *vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+
+	if (!vm)
+		return -ENOMEM;
+	vm->stats = alloc_percpu_gfp(struct hcall_stats, GFP_KERNEL_ACCOUNT);
+	if (!vm->stats) {
+		kfree(vm);
+		return -ENOMEM;
+	}
+	mutex_init(&vm->lock);
+	hcall_async_init(vm);
+	file->private_data = vm;
+	return 0;
+}
+
+/*
+ * Unpublish and wait for the calls (unbind), stop what works for them (the
+ * worker), then let go of what they used: devices, and at last the VM itself.
+ */
+static int vm_release(struct inode *inode, struct file *file)
+{
+	struct hcall_vm *vm = file->private_data;
+	struct hcall_dev **dev = &vm->dev[0][0];
+	unsigned int i;
+
+	if (vm->vm_file) {
+		hcall_hook_unbind(vm);
+		hcall_async_stop(vm);
+	}
+	for (i = 0; i < HCALL_NR_INDEX * HCALL_MAX_UNITS; i++) {
+		if (dev[i])
+			dev[i]->service->remove(dev[i]);
+	}
+	if (vm->vm_file)
+		fput(vm->vm_file);
+	free_percpu(vm->stats);
+	mutex_destroy(&vm->lock);
+	kfree(vm);
+	return 0;
+}
+
+static long vm_bind(struct hcall_vm *vm, const struct kvm_hcall_bind *bind)
+{
+	struct file *file;
+	int ret;
+
+	if (bind->flags || memchr_inv(bind->reserved, 0, sizeof(bind->reserved)))
+		return -EINVAL;
+	if (vm->vm_file)
+		return -EBUSY;
+	file = fget(bind->vm_fd);
+	if (!file)
+		return -EBADF;
+	ret = hcall_hook_bind(vm, file);
+	if (ret) {
+		fput(file);
+		return ret;
+	}
+	vm->vm_file = file;
+	return 0;
+}
+
+/* A service that has devices. */
+static const struct hcall_service *device_service(u32 class_id)
+{
+	const struct hcall_service *service =
+		class_id < 256 ? hcall_service(class_id) : NULL;
+
+	return service && service->add ? service : NULL;
+}
+
+static bool name_ok(const char *name)
+{
+	size_t len = strnlen(name, KVM_HCALL_NAME_BYTES);
+	size_t i;
+
+	if (!len || len == KVM_HCALL_NAME_BYTES ||
+	    memchr_inv(name + len, 0, KVM_HCALL_NAME_BYTES - len))
+		return false;
+	for (i = 0; i < len; i++) {
+		if (!isascii(name[i]) || !isgraph(name[i]))
+			return false;
+	}
+	return true;
+}
+
+static long vm_add(struct hcall_vm *vm, struct kvm_hcall_add *add)
+{
+	const struct hcall_service *service = device_service(add->class_id);
+	struct hcall_dev **unit, *dev;
+	u32 i, at = HCALL_MAX_UNITS;
+
+	if (add->unit || !service || !name_ok(add->name) ||
+	    memchr_inv(add->reserved, 0, sizeof(add->reserved)))
+		return -EINVAL;
+	if (!vm->vm_file)
+		return -ENOTCONN;
+	if (vm->sealed)
+		return -EPERM;
+
+	unit = vm->dev[service->index];
+	for (i = HCALL_MAX_UNITS; i-- > 0;) {
+		if (!unit[i])
+			at = i;
+		else if (!strcmp(unit[i]->name, add->name))
+			return -EEXIST;
+	}
+	if (at == HCALL_MAX_UNITS)
+		return -ENOSPC;
+
+	dev = service->add(vm, add);
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+	dev->service = service;
+	dev->unit = at;
+	memcpy(dev->name, add->name, sizeof(dev->name));
+	/* A call that finds it finds all of it. */
+	smp_store_release(&unit[at], dev);
+	add->unit = at;
+	return 0;
+}
+
+static struct hcall_dev **find_unit(struct hcall_vm *vm, u32 class_id, u32 unit)
+{
+	const struct hcall_service *service = device_service(class_id);
+
+	if (!service || unit >= HCALL_MAX_UNITS)
+		return NULL;
+	unit = array_index_nospec(unit, HCALL_MAX_UNITS);
+	return vm->dev[service->index][unit] ? &vm->dev[service->index][unit] :
+					       NULL;
+}
+
+static long vm_remove(struct hcall_vm *vm, const struct kvm_hcall_remove *remove)
+{
+	struct hcall_dev **unit = find_unit(vm, remove->class_id, remove->unit);
+	struct hcall_dev *dev;
+
+	if (remove->flags ||
+	    memchr_inv(remove->reserved, 0, sizeof(remove->reserved)))
+		return -EINVAL;
+	if (!unit)
+		return -ENODEV;
+	dev = *unit;
+	WRITE_ONCE(*unit, NULL);
+	hcall_vm_synchronize(vm);
+	dev->service->remove(dev);
+	return 0;
+}
+
+static long vm_resize(struct hcall_vm *vm, const struct kvm_hcall_resize *resize)
+{
+	struct hcall_dev **unit = find_unit(vm, resize->class_id, resize->unit);
+
+	if (resize->flags || resize->rows > S16_MAX ||
+	    memchr_inv(resize->reserved, 0, sizeof(resize->reserved)))
+		return -EINVAL;
+	if (!unit)
+		return -ENODEV;
+	if (!(*unit)->service->resize)
+		return -EINVAL;
+	(*unit)->service->resize(*unit, resize);
+	return 0;
+}
+
+static long vm_policy(struct hcall_vm *vm, const struct kvm_hcall_policy *policy)
+{
+	bool forward = policy->action == KVM_HCALL_FORWARD;
+
+	if (policy->flags || policy->reserved || policy->reserved2 ||
+	    policy->class_id > 255 || policy->action > KVM_HCALL_FORWARD)
+		return -EINVAL;
+	if (forward ? policy->class_id == HCALL_CLASS_SYS ||
+			      policy->functions > S64_MAX :
+		      policy->functions != 0)
+		return -EINVAL;
+	if (vm->sealed)
+		return -EPERM;
+	WRITE_ONCE(vm->functions[policy->class_id], policy->functions);
+	WRITE_ONCE(vm->policy[policy->class_id], policy->action);
+	return 0;
+}
+
+static long vm_stats(struct hcall_vm *vm, struct kvm_hcall_stats *stats)
+{
+	const struct hcall_service *service;
+	u32 index = HCALL_INDEX_OTHER;
+	int cpu;
+
+	if (stats->flags || stats->class_id > 255)
+		return -EINVAL;
+	service = hcall_service(stats->class_id);
+	if (service)
+		index = service->index;
+	*stats = (struct kvm_hcall_stats){ .class_id = stats->class_id };
+	for_each_possible_cpu(cpu) {
+		const struct hcall_counts *of =
+			&per_cpu_ptr(vm->stats, cpu)->of[index];
+
+		stats->calls += READ_ONCE(of->calls);
+		stats->errors += READ_ONCE(of->errors);
+		stats->bytes += READ_ONCE(of->bytes);
+		stats->denied += READ_ONCE(of->denied);
+		stats->forwarded += READ_ONCE(of->forwarded);
+	}
+	return 0;
+}
+
+static long vm_seal(struct hcall_vm *vm)
+{
+	if (!vm->vm_file)
+		return -ENOTCONN;
+	vm->sealed = true;
+	return 0;
+}
+
+/* What an ioctl's argument is, copied in once and out if the command says so. */
+union vm_argument {
+	struct kvm_hcall_bind bind;
+	struct kvm_hcall_add add;
+	struct kvm_hcall_remove remove;
+	struct kvm_hcall_resize resize;
+	struct kvm_hcall_policy policy;
+	struct kvm_hcall_stats stats;
+};
+
+static long vm_command(struct hcall_vm *vm, unsigned int command,
+		       union vm_argument *argument)
+{
+	lockdep_assert_held(&vm->lock);
+
+	switch (command) {
+	case KVM_HCALL_BIND:
+		return vm_bind(vm, &argument->bind);
+	case KVM_HCALL_ADD:
+		return vm_add(vm, &argument->add);
+	case KVM_HCALL_REMOVE:
+		return vm_remove(vm, &argument->remove);
+	case KVM_HCALL_RESIZE:
+		return vm_resize(vm, &argument->resize);
+	case KVM_HCALL_POLICY:
+		return vm_policy(vm, &argument->policy);
+	case KVM_HCALL_STATS:
+		return vm_stats(vm, &argument->stats);
+	case KVM_HCALL_SEAL:
+		return vm_seal(vm);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static long vm_ioctl(struct file *file, unsigned int command, unsigned long arg)
+{
+	struct hcall_vm *vm = file->private_data;
+	void __user *user = (void __user *)arg;
+	unsigned int size = _IOC_SIZE(command);
+	union vm_argument argument;
+	long ret;
+
+	if (_IOC_TYPE(command) != KVM_HCALL_IOC || size > sizeof(argument))
+		return -ENOTTY;
+	if ((_IOC_DIR(command) & _IOC_WRITE) &&
+	    copy_from_user(&argument, user, size))
+		return -EFAULT;
+
+	scoped_guard(mutex, &vm->lock)
+		ret = vm_command(vm, command, &argument);
+
+	if (!ret && (_IOC_DIR(command) & _IOC_READ) &&
+	    copy_to_user(user, &argument, size))
+		return -EFAULT;
+	return ret;
+}
+
+static const struct file_operations vm_fops = {
+	.owner = THIS_MODULE,
+	.open = vm_open,
+	.release = vm_release,
+	.unlocked_ioctl = vm_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+static struct miscdevice vm_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "kvm-hcall",
+	.fops = &vm_fops,
+	.mode = 0660,
+};
+
+int __init hcall_vm_init(void)
+{
+	return misc_register(&vm_misc);
+}
+
+void hcall_vm_exit(void)
+{
+	misc_deregister(&vm_misc);
+}

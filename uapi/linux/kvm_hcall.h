@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * ioctls of /dev/kvm-hcall.
+ *
+ * open() makes an instance.  BIND ties it to a VM, ADD gives the VM devices,
+ * POLICY says what becomes of each class of calls, SEAL ends the set-up, and
+ * closing the last descriptor undoes everything.  The order is: BIND first, the
+ * rest as you like; calls are answered from BIND on.
+ *
+ * Every structure starts with a flags word; unknown flags and reserved fields
+ * that are not 0 are -EINVAL, an unknown command is -ENOTTY.
+ */
+#ifndef _UAPI_LINUX_KVM_HCALL_H
+#define _UAPI_LINUX_KVM_HCALL_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define KVM_HCALL_PATH "/dev/kvm-hcall"
+
+/* The layout is the same for 32-bit and 64-bit callers; checked when built. */
+#define KVM_HCALL_ASSERT(name, cond) \
+	typedef char kvm_hcall_assert_##name[(cond) ? 1 : -1]
+#define KVM_HCALL_ASSERT_OFFSET(type, member, offset)   \
+	KVM_HCALL_ASSERT(type##_##member##_at_##offset, \
+			 __builtin_offsetof(struct type, member) == (offset))
+
+#define KVM_HCALL_IOC 'H' /* 0x40 and up: no other user in ioctl-number.rst */
+
+/**
+ * struct kvm_hcall_bind - argument of KVM_HCALL_BIND
+ * @flags:    0
+ * @vm_fd:    from KVM_CREATE_VM, of this process
+ * @reserved: 0
+ *
+ * Errors: -EINVAL (not a VM), -EBADF, -EBUSY (the VM is bound already, or
+ * this instance is), -ENOMEM.
+ */
+struct kvm_hcall_bind {
+	__u32 flags;
+	__s32 vm_fd;
+	__u64 reserved[3];
+};
+
+KVM_HCALL_ASSERT(kvm_hcall_bind_size, sizeof(struct kvm_hcall_bind) == 32);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_bind, flags, 0);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_bind, vm_fd, 4);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_bind, reserved, 8);
+
+#define KVM_HCALL_NAME_BYTES   40
+
+/* Flags of struct kvm_hcall_add. */
+#define KVM_HCALL_ADD_READONLY (1 << 0) /* block: refuse writes */
+#define KVM_HCALL_ADD_DIRECT   (1 << 1) /* block: @fd was opened with O_DIRECT */
+
+/**
+ * struct kvm_hcall_add - argument of KVM_HCALL_ADD
+ * @flags:    KVM_HCALL_ADD_*
+ * @class_id: HCALL_CLASS_CONSOLE or HCALL_CLASS_BLOCK
+ * @unit:     OUT: what the guest calls it
+ * @fd:       block: a regular file or block device; console: where output
+ *            goes to
+ * @fd_in:    console: where input comes from, or -1: no input; block: -1
+ * @columns:  console: width, 0: not known
+ * @rows:     console: height, up to 32767, 0: not known
+ * @name:     shown to the guest; printable, NUL-terminated, zero-padded
+ * @reserved: 0
+ *
+ * A console's descriptors are pipes or terminals, which the launcher has opened
+ * with O_NONBLOCK, or (@fd only) a regular file opened with O_APPEND.
+ * A disk's size is a multiple of 512 bytes and is fixed at this call.
+ *
+ * Return: 0.  Errors: -EINVAL, -EBADF, -EACCES (@fd was not opened for this),
+ * -ENOTCONN (not bound yet), -EPERM (sealed), -ENOSPC (no more units), -EEXIST
+ * (the name is taken), -ENOMEM.
+ */
+struct kvm_hcall_add {
+	__u32 flags;
+	__u32 class_id;
+	__u32 unit;
+	__s32 fd;
+	__s32 fd_in;
+	__u16 columns;
+	__u16 rows;
+	char name[KVM_HCALL_NAME_BYTES];
+	__u64 reserved[4];
+};
+
+KVM_HCALL_ASSERT(kvm_hcall_add_size, sizeof(struct kvm_hcall_add) == 96);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, flags, 0);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, class_id, 4);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, unit, 8);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, fd, 12);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, fd_in, 16);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, columns, 20);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, rows, 22);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, name, 24);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, reserved, 64);
+
+/**
+ * struct kvm_hcall_remove - argument of KVM_HCALL_REMOVE
+ * @flags:    0
+ * @class_id: HCALL_CLASS_*
+ * @unit:     from KVM_HCALL_ADD
+ * @reserved: 0
+ *
+ * When it returns, no call uses the device any more and its descriptors have
+ * been let go.  Also after SEAL.  Errors: -ENODEV, -EINVAL.
+ */
+struct kvm_hcall_remove {
+	__u32 flags;
+	__u32 class_id;
+	__u32 unit;
+	__u32 reserved[5];
+};
+
+KVM_HCALL_ASSERT(kvm_hcall_remove_size, sizeof(struct kvm_hcall_remove) == 32);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_remove, flags, 0);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_remove, class_id, 4);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_remove, unit, 8);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_remove, reserved, 12);
+
+/**
+ * struct kvm_hcall_resize - argument of KVM_HCALL_RESIZE
+ * @flags:    0
+ * @class_id: HCALL_CLASS_CONSOLE
+ * @unit:     from KVM_HCALL_ADD
+ * @columns:  new width, 0: not known
+ * @rows:     new height, up to 32767, 0: not known
+ * @reserved: 0
+ *
+ * Also after SEAL.  Errors: -ENODEV, -EINVAL.
+ */
+struct kvm_hcall_resize {
+	__u32 flags;
+	__u32 class_id;
+	__u32 unit;
+	__u16 columns;
+	__u16 rows;
+	__u32 reserved[4];
+};
+
+KVM_HCALL_ASSERT(kvm_hcall_resize_size, sizeof(struct kvm_hcall_resize) == 32);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_resize, flags, 0);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_resize, class_id, 4);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_resize, unit, 8);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_resize, columns, 12);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_resize, rows, 14);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_resize, reserved, 16);
+
+/* What becomes of the calls of a class. */
+#define KVM_HCALL_HANDLE  0 /* the module answers; the default */
+#define KVM_HCALL_DENY	  1 /* -HCALL_EPERM; PROBE says 0 */
+#define KVM_HCALL_FORWARD 2 /* KVM_EXIT_HYPERCALL to the launcher */
+
+/**
+ * struct kvm_hcall_policy - argument of KVM_HCALL_POLICY
+ * @flags:     0
+ * @class_id:  0 to 255
+ * @action:    KVM_HCALL_HANDLE, _DENY or _FORWARD
+ * @reserved:  0
+ * @functions: FORWARD: what PROBE answers, below 1 << 63; else 0
+ * @reserved2: 0
+ *
+ * Class 0 (sys) cannot be forwarded.  Errors: -EINVAL, -EPERM (sealed).
+ */
+struct kvm_hcall_policy {
+	__u32 flags;
+	__u32 class_id;
+	__u32 action;
+	__u32 reserved;
+	__u64 functions;
+	__u64 reserved2;
+};
+
+KVM_HCALL_ASSERT(kvm_hcall_policy_size, sizeof(struct kvm_hcall_policy) == 32);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_policy, flags, 0);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_policy, class_id, 4);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_policy, action, 8);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_policy, reserved, 12);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_policy, functions, 16);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_policy, reserved2, 24);
+
+/**
+ * struct kvm_hcall_stats - argument of KVM_HCALL_STATS
+ * @flags:     0
+ * @class_id:  IN: 0 to 255
+ * @calls:     OUT: calls and batch elements of this class
+ * @errors:    OUT: those that were answered with a negative number
+ * @bytes:     OUT: moved from or to guest memory on behalf of the guest
+ * @denied:    OUT: those that policy denied
+ * @forwarded: OUT: those that went to the launcher
+ * @reserved:  0
+ *
+ * Counts since BIND.  Classes that this module knows nothing of are counted
+ * together, under any of their numbers.
+ */
+struct kvm_hcall_stats {
+	__u32 flags;
+	__u32 class_id;
+	__u64 calls;
+	__u64 errors;
+	__u64 bytes;
+	__u64 denied;
+	__u64 forwarded;
+	__u64 reserved[2];
+};
+
+KVM_HCALL_ASSERT(kvm_hcall_stats_size, sizeof(struct kvm_hcall_stats) == 64);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, flags, 0);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, class_id, 4);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, calls, 8);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, errors, 16);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, bytes, 24);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, denied, 32);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, forwarded, 40);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, reserved, 48);
+
+#define KVM_HCALL_BIND	 _IOW(KVM_HCALL_IOC, 0x40, struct kvm_hcall_bind)
+#define KVM_HCALL_ADD	 _IOWR(KVM_HCALL_IOC, 0x41, struct kvm_hcall_add)
+#define KVM_HCALL_REMOVE _IOW(KVM_HCALL_IOC, 0x42, struct kvm_hcall_remove)
+#define KVM_HCALL_RESIZE _IOW(KVM_HCALL_IOC, 0x43, struct kvm_hcall_resize)
+#define KVM_HCALL_POLICY _IOW(KVM_HCALL_IOC, 0x44, struct kvm_hcall_policy)
+#define KVM_HCALL_STATS	 _IOWR(KVM_HCALL_IOC, 0x45, struct kvm_hcall_stats)
+/*
+ * KVM_HCALL_SEAL: from now on no device can be added and no policy changed.
+ * No argument.  Errors: -ENOTCONN (not bound yet).
+ */
+#define KVM_HCALL_SEAL	 _IO(KVM_HCALL_IOC, 0x46)
+
+#endif
