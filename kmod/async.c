@@ -17,6 +17,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/vhost_task.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 
 #include "internal.h"
 
@@ -60,17 +61,29 @@ static bool async_element(struct async_batch *batch, bool nowait)
 	return true;
 }
 
+/*
+ * Increment the event word, in one piece: the guest polls it.  A guest that
+ * took the memory away, or changed what is in it, only fools itself.
+ */
+static void async_count(struct hcall_vm *vm, u64 event)
+{
+	struct hcall_span span;
+	u64 __user *user;
+	u64 word;
+
+	if (!hcall_span(vm, event, sizeof(word), &span))
+		return;
+	user = span.user;
+	if (!get_user(word, user) && !put_user(word + 1, user))
+		hcall_span_dirty(&span, event, sizeof(word));
+}
+
 static void async_finish(struct async_batch *batch)
 {
 	struct hcall_vm *vm = batch->vm;
-	u64 word;
 
-	scoped_guard(mutex, &vm->async.event_lock) {
-		if (!hcall_read(vm, batch->event, &word, sizeof(word))) {
-			word++;
-			hcall_write(vm, batch->event, &word, sizeof(word));
-		}
-	}
+	scoped_guard(mutex, &vm->async.event_lock)
+		async_count(vm, batch->event);
 	atomic_dec(&vm->async.pending);
 	kvfree(batch);
 }
@@ -134,7 +147,7 @@ static int async_start_worker(struct hcall_vm *vm)
  * @call:  the BATCH call; its other arguments are valid
  * @gpa:   of the array, a multiple of 8
  * @count: elements, 1 to HCALL_BATCH_MAX_OPS
- * @event: of the event word
+ * @event: of the event word, a multiple of 8
  *
  * Return: @count, or a negated HCALL_E* and nothing was started.
  */
@@ -144,11 +157,9 @@ s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count, u64 event)
 	struct async_batch *batch;
 	s64 ret;
 
-	if (event % sizeof(u64))
-		return -HCALL_EINVAL;
 	if (hcall_check(vm, event, sizeof(u64), ITER_DEST))
 		return -HCALL_EFAULT;
-	if (atomic_inc_return(&vm->async.pending) > HCALL_ASYNC_MAX) {
+	if (atomic_inc_return(&vm->async.pending) > HCALL_BATCH_MAX_PENDING) {
 		ret = -HCALL_EAGAIN;
 		goto pending;
 	}

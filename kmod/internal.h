@@ -47,7 +47,6 @@ struct kvm_vcpu;
 
 /* ---- A VM --------------------------------------------------------------- */
 
-#define HCALL_MAX_UNITS 64 /* of a class */
 #define HCALL_MAX_VCPUS 4096 /* at least KVM_MAX_VCPUS; see hook.c */
 
 /* Classes with a table entry of their own, and one for all the others. */
@@ -121,7 +120,7 @@ struct hcall_dev {
 struct hcall_vm {
 	struct hcall_binding binding;
 	u8 policy[256];
-	struct hcall_dev *dev[HCALL_NR_INDEX][HCALL_MAX_UNITS];
+	struct hcall_dev *dev[HCALL_NR_INDEX][KVM_HCALL_MAX_UNITS];
 	struct hcall_stats __percpu *stats;
 
 	struct mutex lock;
@@ -135,7 +134,7 @@ struct hcall_vm {
 		spinlock_t queue_lock; /* protects queue */
 		struct list_head queue;
 		struct mutex event_lock; /* one increment at a time */
-		atomic_t pending; /* batches, at most HCALL_ASYNC_MAX */
+		atomic_t pending; /* batches, at most HCALL_BATCH_MAX_PENDING */
 	} async;
 };
 
@@ -230,9 +229,9 @@ s64 hcall_error(long error);
 static inline struct hcall_dev *hcall_dev(const struct hcall_call *call,
 					  u32 index, u64 unit)
 {
-	if (unit >= HCALL_MAX_UNITS)
+	if (unit >= KVM_HCALL_MAX_UNITS)
 		return NULL;
-	unit = array_index_nospec(unit, HCALL_MAX_UNITS);
+	unit = array_index_nospec(unit, KVM_HCALL_MAX_UNITS);
 	return READ_ONCE(call->vm->dev[index][unit]);
 }
 
@@ -247,8 +246,6 @@ int hcall_vm_init(void);
 void hcall_vm_exit(void);
 
 /* async.c */
-#define HCALL_ASYNC_MAX 64 /* batches of a VM on their way */
-
 s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count, u64 event);
 void hcall_async_init(struct hcall_vm *vm);
 void hcall_async_stop(struct hcall_vm *vm);

@@ -47,7 +47,7 @@ static int vm_release(struct inode *inode, struct file *file)
 		hcall_hook_unbind(vm);
 		hcall_async_stop(vm);
 	}
-	for (i = 0; i < HCALL_NR_INDEX * HCALL_MAX_UNITS; i++) {
+	for (i = 0; i < HCALL_NR_INDEX * KVM_HCALL_MAX_UNITS; i++) {
 		if (dev[i])
 			dev[i]->service->remove(dev[i]);
 	}
@@ -108,7 +108,7 @@ static long vm_add(struct hcall_vm *vm, struct kvm_hcall_add *add)
 {
 	const struct hcall_service *service = device_service(add->class_id);
 	struct hcall_dev **unit, *dev;
-	u32 i, at = HCALL_MAX_UNITS;
+	u32 i, at = KVM_HCALL_MAX_UNITS;
 
 	if (add->unit || !service || !name_ok(add->name) ||
 	    memchr_inv(add->reserved, 0, sizeof(add->reserved)))
@@ -119,13 +119,13 @@ static long vm_add(struct hcall_vm *vm, struct kvm_hcall_add *add)
 		return -EPERM;
 
 	unit = vm->dev[service->index];
-	for (i = HCALL_MAX_UNITS; i-- > 0;) {
+	for (i = KVM_HCALL_MAX_UNITS; i-- > 0;) {
 		if (!unit[i])
 			at = i;
 		else if (!strcmp(unit[i]->name, add->name))
 			return -EEXIST;
 	}
-	if (at == HCALL_MAX_UNITS)
+	if (at == KVM_HCALL_MAX_UNITS)
 		return -ENOSPC;
 
 	dev = service->add(vm, add);
@@ -144,9 +144,9 @@ static struct hcall_dev **find_unit(struct hcall_vm *vm, u32 class_id, u32 unit)
 {
 	const struct hcall_service *service = device_service(class_id);
 
-	if (!service || unit >= HCALL_MAX_UNITS)
+	if (!service || unit >= KVM_HCALL_MAX_UNITS)
 		return NULL;
-	unit = array_index_nospec(unit, HCALL_MAX_UNITS);
+	unit = array_index_nospec(unit, KVM_HCALL_MAX_UNITS);
 	return vm->dev[service->index][unit] ? &vm->dev[service->index][unit] :
 					       NULL;
 }
@@ -207,7 +207,8 @@ static long vm_stats(struct hcall_vm *vm, struct kvm_hcall_stats *stats)
 	u32 index = HCALL_INDEX_OTHER;
 	int cpu;
 
-	if (stats->flags || stats->class_id > 255)
+	if (stats->flags || stats->class_id > 255 ||
+	    memchr_inv(stats->reserved, 0, sizeof(stats->reserved)))
 		return -EINVAL;
 	service = hcall_service(stats->class_id);
 	if (service)

@@ -121,6 +121,7 @@ typedef uint64_t hcall_gpa;
 
 #define HCALL_RANDOM_MAX_BYTES	 4096u
 #define HCALL_BATCH_MAX_OPS	 256u
+#define HCALL_BATCH_MAX_PENDING	 64u /* asynchronous batches on their way */
 
 /* EXIT reasons. */
 #define HCALL_EXIT_OFF		 0u

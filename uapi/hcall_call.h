@@ -191,7 +191,7 @@ static inline int64_t hcall_random(hcall_gpa buffer, uint32_t bytes)
  *
  * Return: the bytes taken, at least 1; -HCALL_EAGAIN: none, call again;
  * -HCALL_EINTR, -HCALL_ENODEV, -HCALL_EINVAL, -HCALL_E2BIG, -HCALL_EFAULT,
- * -HCALL_EIO.
+ * -HCALL_EIO, -HCALL_ENOSPC, -HCALL_ENOMEM.
  */
 static inline int64_t hcall_console_write(uint32_t dev, hcall_gpa data,
 					  uint32_t bytes, uint32_t flags)
@@ -319,7 +319,8 @@ static inline int64_t hcall_block_write(uint32_t dev, uint64_t sector,
  * hcall_block_flush() - wait until everything written is on the disk
  * @dev: unit
  *
- * Return: 0; -HCALL_ENODEV, -HCALL_EIO, -HCALL_ENOSPC, -HCALL_EINTR.
+ * Return: 0; -HCALL_ENODEV, -HCALL_EIO, -HCALL_ENOSPC, -HCALL_ENOMEM,
+ * -HCALL_EINTR.
  */
 static inline int64_t hcall_block_flush(uint32_t dev)
 {

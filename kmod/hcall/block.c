@@ -44,7 +44,13 @@ struct block_disk {
 	int iocb_flags;
 };
 
-/* What is the same for all calls that name sectors. */
+/* What a call does to the sectors that it names. */
+enum block_access {
+	BLOCK_READS,
+	BLOCK_WRITES,
+	BLOCK_PUNCHES, /* needs a file that can have holes */
+};
+
 struct block_range {
 	struct block_disk *disk;
 	loff_t pos;
@@ -52,7 +58,7 @@ struct block_range {
 };
 
 static s64 block_range(struct hcall_call *call, u64 unit, u64 sector,
-		       u64 sectors, u64 cap, bool write,
+		       u64 sectors, u64 cap, enum block_access access,
 		       struct block_range *range)
 {
 	struct hcall_dev *dev;
@@ -70,8 +76,10 @@ static s64 block_range(struct hcall_call *call, u64 unit, u64 sector,
 	mask = disk->block_bytes / HCALL_SECTOR_BYTES - 1;
 	if ((sector | sectors) & mask)
 		return -HCALL_EINVAL;
-	if (write && dev->flags & HCALL_DEVICE_READONLY)
+	if (access != BLOCK_READS && dev->flags & HCALL_DEVICE_READONLY)
 		return -HCALL_EROFS;
+	if (access == BLOCK_PUNCHES && !disk->file->f_op->fallocate)
+		return -HCALL_EOPNOTSUPP;
 	if (sector >= disk->sectors || sectors > disk->sectors - sector)
 		return -HCALL_ERANGE;
 	range->disk = disk;
@@ -163,6 +171,15 @@ static ssize_t block_bounce(struct hcall_call *call,
 	return done ?: ret;
 }
 
+/* The guest's result for @done bytes or an error: whole blocks, or nothing. */
+static s64 block_count(const struct block_disk *disk, ssize_t done)
+{
+	if (done < 0)
+		return hcall_error(done);
+	done = round_down(done, disk->block_bytes);
+	return done / HCALL_SECTOR_BYTES ?: -HCALL_EIO;
+}
+
 static s64 block_transfer(struct hcall_call *call, unsigned int dir)
 {
 	u64 gpa = call->args[2];
@@ -172,7 +189,9 @@ static s64 block_transfer(struct hcall_call *call, unsigned int dir)
 	s64 ret;
 
 	ret = block_range(call, call->args[0], call->args[1], call->args[3],
-			  HCALL_BLOCK_MAX_SECTORS, dir == ITER_SOURCE, &range);
+			  HCALL_BLOCK_MAX_SECTORS,
+			  dir == ITER_SOURCE ? BLOCK_WRITES : BLOCK_READS,
+			  &range);
 	if (ret)
 		return ret;
 	if (hcall_buffer(call->vm, gpa, range.len, dir, &buffer))
@@ -199,10 +218,7 @@ static s64 block_transfer(struct hcall_call *call, unsigned int dir)
 		if (dir == ITER_DEST)
 			hcall_dirty(call->vm, gpa, done);
 	}
-	if (done < 0)
-		return hcall_error(done);
-	/* Less than a sector is nothing that a guest can use. */
-	return done / HCALL_SECTOR_BYTES ?: -HCALL_EIO;
+	return block_count(range.disk, done);
 }
 
 static s64 block_read(struct hcall_call *call)
@@ -245,7 +261,7 @@ static s64 block_discard(struct hcall_call *call)
 	s64 ret;
 
 	ret = block_range(call, call->args[0], call->args[1], call->args[2],
-			  HCALL_BLOCK_MAX_DISCARD_SECTORS, true, &range);
+			  HCALL_BLOCK_MAX_DISCARD_SECTORS, BLOCK_PUNCHES, &range);
 	if (ret)
 		return ret;
 	if (call->nowait)
@@ -278,9 +294,7 @@ static s64 block_write_zero_pages(const struct block_range *range)
 			break;
 		cond_resched();
 	}
-	if (done < HCALL_SECTOR_BYTES)
-		return ret < 0 ? hcall_error(ret) : -HCALL_EIO;
-	return done / HCALL_SECTOR_BYTES;
+	return block_count(range->disk, done ?: ret);
 }
 
 static s64 block_write_zeroes(struct hcall_call *call)
@@ -291,7 +305,7 @@ static s64 block_write_zeroes(struct hcall_call *call)
 	if (call->args[3] & ~(u64)HCALL_ZEROES_UNMAP)
 		return -HCALL_EINVAL;
 	ret = block_range(call, call->args[0], call->args[1], call->args[2],
-			  HCALL_BLOCK_MAX_ZEROES_SECTORS, true, &range);
+			  HCALL_BLOCK_MAX_ZEROES_SECTORS, BLOCK_WRITES, &range);
 	if (ret)
 		return ret;
 	if (call->nowait)

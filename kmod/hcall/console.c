@@ -101,8 +101,11 @@ static void end_close(struct console_end *end)
 
 		remove_wait_queue(wait->queue, &wait->entry);
 	}
-	if (end->file)
-		fput(end->file);
+	if (!end->file)
+		return;
+	/* Who sleeps here has nothing left to wait for. */
+	hcall_wake(&end->sleepers);
+	fput(end->file);
 }
 
 /* ---- Moving bytes ---------------------------------------------------------- */

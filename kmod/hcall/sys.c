@@ -22,7 +22,7 @@ static struct hcall_dev *sys_device_at(struct hcall_vm *vm, u64 index)
 	struct hcall_dev *found;
 	unsigned int i;
 
-	for (i = 0; i < HCALL_NR_INDEX * HCALL_MAX_UNITS; i++) {
+	for (i = 0; i < HCALL_NR_INDEX * KVM_HCALL_MAX_UNITS; i++) {
 		found = READ_ONCE(dev[i]);
 		if (found && !index--)
 			return found;
@@ -144,8 +144,10 @@ static int batch_fetch(struct hcall_vm *vm, const struct hcall_span *span,
 }
 
 /*
- * Elements are fetched one by one, each once.  At least one is done whatever
- * is pending, so that a guest which calls again with the rest gets on.
+ * Elements are fetched one by one, each once.  A pending signal ends the batch
+ * early, but not before its first element, so that a guest which calls again
+ * with the rest gets on, and not inside a broken chain, whose rest would then
+ * be a chain of its own.  An interrupted element counts as not done.
  */
 static s64 batch_sync(struct hcall_call *batch, u64 gpa, u32 count)
 {
@@ -166,11 +168,13 @@ static s64 batch_sync(struct hcall_call *batch, u64 gpa, u32 count)
 			return -HCALL_EFAULT;
 	}
 	for (i = 0; i < count; i++) {
-		if (i && signal_pending(current))
+		if (i && !failed && signal_pending(current))
 			break;
 		if (batch_fetch(vm, span, gpa, i, &op))
 			goto fault;
 		hcall_batch_element(&call, &op, &failed);
+		if (op.result == -HCALL_EINTR)
+			return i ?: -HCALL_EINTR;
 		if (hcall_batch_answer(vm, span, gpa, i, &op))
 			goto fault;
 		if (call.after == HCALL_AFTER_EXIT) {
@@ -191,11 +195,11 @@ static s64 sys_batch(struct hcall_call *call)
 	u64 gpa = call->args[0], count = call->args[1], flags = call->args[2];
 	u64 event = call->args[3];
 
-	if (!count || gpa % sizeof(u64) || flags & ~(u64)HCALL_BATCH_ASYNC ||
-	    (!flags && event))
-		return -HCALL_EINVAL;
 	if (call->door != HCALL_DOOR_REGISTER)
 		return -HCALL_EOPNOTSUPP;
+	if (!count || gpa % sizeof(u64) || flags & ~(u64)HCALL_BATCH_ASYNC ||
+	    (flags ? event % sizeof(u64) : event))
+		return -HCALL_EINVAL;
 	if (count > HCALL_BATCH_MAX_OPS)
 		return -HCALL_E2BIG;
 	if (!flags)
@@ -208,10 +212,10 @@ static s64 sys_batch(struct hcall_call *call)
 
 static s64 sys_exit(struct hcall_call *call)
 {
-	if (call->args[0] > HCALL_EXIT_PANIC || call->args[1] > 255)
-		return -HCALL_EINVAL;
 	if (call->door == HCALL_DOOR_ASYNC) /* no vCPU to leave with */
 		return -HCALL_EOPNOTSUPP;
+	if (call->args[0] > HCALL_EXIT_PANIC || call->args[1] > 255)
+		return -HCALL_EINVAL;
 	call->exit_reason = call->args[0];
 	call->exit_code = call->args[1];
 	call->after = HCALL_AFTER_EXIT;

@@ -4,8 +4,8 @@
  *
  * open() makes an instance.  BIND ties it to a VM, ADD gives the VM devices,
  * POLICY says what becomes of each class of calls, SEAL ends the set-up, and
- * closing the last descriptor undoes everything.  The order is: BIND first, the
- * rest as you like; calls are answered from BIND on.
+ * closing the last descriptor undoes everything.  Calls are answered from BIND
+ * on; devices are added after it, a policy may be set before.
  *
  * Every structure starts with a flags word; unknown flags and reserved fields
  * that are not 0 are -EINVAL, an unknown command is -ENOTTY.
@@ -25,7 +25,10 @@
 	KVM_HCALL_ASSERT(type##_##member##_at_##offset, \
 			 __builtin_offsetof(struct type, member) == (offset))
 
-#define KVM_HCALL_IOC 'H' /* 0x40 and up: no other user in ioctl-number.rst */
+#define KVM_HCALL_IOC	    'H' /* 0xB0 to 0xBF, which nobody else has */
+
+/* Devices of a class in a VM: units 0 to 63. */
+#define KVM_HCALL_MAX_UNITS 64
 
 /**
  * struct kvm_hcall_bind - argument of KVM_HCALL_BIND
@@ -57,18 +60,20 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_bind, reserved, 8);
  * struct kvm_hcall_add - argument of KVM_HCALL_ADD
  * @flags:    KVM_HCALL_ADD_*
  * @class_id: HCALL_CLASS_CONSOLE or HCALL_CLASS_BLOCK
- * @unit:     OUT: what the guest calls it
+ * @unit:     IN: 0; OUT: what the guest calls it
  * @fd:       block: a regular file or block device; console: where output
  *            goes to
  * @fd_in:    console: where input comes from, or -1: no input; block: -1
  * @columns:  console: width, 0: not known
  * @rows:     console: height, up to 32767, 0: not known
- * @name:     shown to the guest; printable, NUL-terminated, zero-padded
+ * @name:     shown to the guest; visible ASCII, no blanks, NUL-terminated,
+ *            zero-padded; no two devices of a class have the same
  * @reserved: 0
  *
- * A console's descriptors are pipes or terminals, which the launcher has opened
+ * A console's descriptors are pipes, or the master of a pseudo-terminal opened
  * with O_NONBLOCK, or (@fd only) a regular file opened with O_APPEND.
- * A disk's size is a multiple of 512 bytes and is fixed at this call.
+ * A disk is not opened with O_APPEND; its size is a multiple of 512 bytes (with
+ * O_DIRECT, of what direct I/O wants) and is fixed at this call.
  *
  * Return: 0.  Errors: -EINVAL, -EBADF, -EACCES (@fd was not opened for this),
  * -ENOTCONN (not bound yet), -EPERM (sealed), -ENOSPC (no more units), -EEXIST
@@ -216,16 +221,16 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, denied, 32);
 KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, forwarded, 40);
 KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, reserved, 48);
 
-#define KVM_HCALL_BIND	 _IOW(KVM_HCALL_IOC, 0x40, struct kvm_hcall_bind)
-#define KVM_HCALL_ADD	 _IOWR(KVM_HCALL_IOC, 0x41, struct kvm_hcall_add)
-#define KVM_HCALL_REMOVE _IOW(KVM_HCALL_IOC, 0x42, struct kvm_hcall_remove)
-#define KVM_HCALL_RESIZE _IOW(KVM_HCALL_IOC, 0x43, struct kvm_hcall_resize)
-#define KVM_HCALL_POLICY _IOW(KVM_HCALL_IOC, 0x44, struct kvm_hcall_policy)
-#define KVM_HCALL_STATS	 _IOWR(KVM_HCALL_IOC, 0x45, struct kvm_hcall_stats)
+#define KVM_HCALL_BIND	 _IOW(KVM_HCALL_IOC, 0xB0, struct kvm_hcall_bind)
+#define KVM_HCALL_ADD	 _IOWR(KVM_HCALL_IOC, 0xB1, struct kvm_hcall_add)
+#define KVM_HCALL_REMOVE _IOW(KVM_HCALL_IOC, 0xB2, struct kvm_hcall_remove)
+#define KVM_HCALL_RESIZE _IOW(KVM_HCALL_IOC, 0xB3, struct kvm_hcall_resize)
+#define KVM_HCALL_POLICY _IOW(KVM_HCALL_IOC, 0xB4, struct kvm_hcall_policy)
+#define KVM_HCALL_STATS	 _IOWR(KVM_HCALL_IOC, 0xB5, struct kvm_hcall_stats)
 /*
  * KVM_HCALL_SEAL: from now on no device can be added and no policy changed.
  * No argument.  Errors: -ENOTCONN (not bound yet).
  */
-#define KVM_HCALL_SEAL	 _IO(KVM_HCALL_IOC, 0x46)
+#define KVM_HCALL_SEAL	 _IO(KVM_HCALL_IOC, 0xB6)
 
 #endif
