@@ -75,7 +75,7 @@ static void async_count(struct hcall_vm *vm, u64 event)
 		return;
 	user = span.user;
 	if (!get_user(word, user) && !put_user(word + 1, user))
-		hcall_span_dirty(&span, event, sizeof(word));
+		hcall_dirty(vm, event, sizeof(word));
 }
 
 static void async_finish(struct async_batch *batch)

@@ -8,48 +8,11 @@
 #include "internal.h"
 
 /* A new service is one line here and one file in hcall/. */
-static const struct hcall_service *const services[256] = {
+const struct hcall_service *const hcall_services[256] = {
 	[HCALL_CLASS_SYS] = &hcall_sys,
 	[HCALL_CLASS_CONSOLE] = &hcall_console,
 	[HCALL_CLASS_BLOCK] = &hcall_block,
 };
-
-/**
- * hcall_service() - who answers a class
- * @class_id: 0 to 255
- *
- * Return: the service or NULL.
- */
-const struct hcall_service *hcall_service(u32 class_id)
-{
-	return services[array_index_nospec(class_id, ARRAY_SIZE(services))];
-}
-
-/**
- * hcall_functions() - what PROBE tells about a class
- * @vm:       the caller's
- * @class_id: 0 to 255
- *
- * Return: a mask of functions.
- */
-u64 hcall_functions(struct hcall_vm *vm, u32 class_id)
-{
-	const struct hcall_service *service = hcall_service(class_id);
-	u64 mask = 0;
-	u32 i;
-
-	switch (READ_ONCE(vm->policy[class_id])) {
-	case KVM_HCALL_DENY:
-		return 0;
-	case KVM_HCALL_FORWARD:
-		return READ_ONCE(vm->functions[class_id]);
-	}
-	for (i = 0; service && i < service->nr_fn; i++) {
-		if (service->fn[i])
-			mask |= BIT_ULL(i);
-	}
-	return mask;
-}
 
 /**
  * hcall_error() - a kernel error in terms of the ABI's table
@@ -112,10 +75,10 @@ s64 hcall_dispatch(struct hcall_call *call)
 {
 	struct hcall_vm *vm = call->vm;
 	struct hcall_stats __percpu *stats = vm->stats;
-	/* Eight bits, so in bounds of every table of 256. */
+	/* Eight bits each, so in bounds of every table of 256. */
 	u8 class_id = HCALL_NR_CLASS(call->nr);
-	u32 function = HCALL_NR_FUNCTION(call->nr);
-	const struct hcall_service *service = services[class_id];
+	u8 function = HCALL_NR_FUNCTION(call->nr);
+	const struct hcall_service *service = hcall_services[class_id];
 	u32 index = service ? service->index : HCALL_INDEX_OTHER;
 	u8 policy = READ_ONCE(vm->policy[class_id]);
 	hcall_fn fn = NULL;
@@ -126,7 +89,7 @@ s64 hcall_dispatch(struct hcall_call *call)
 		goto count;
 	}
 
-	if (service && function < service->nr_fn)
+	if (likely(service && function < service->nr_fn))
 		fn = service->fn[array_index_nospec(function, service->nr_fn)];
 	result = likely(fn) ? fn(call) : -HCALL_ENOSYS;
 	if (unlikely(result == HCALL_DEFER))

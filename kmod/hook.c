@@ -4,16 +4,20 @@
  * KVM's business: registers, exits, sleep.
  *
  * KVM has no registration for hypercalls, so ftrace redirects
- * kvm_emulate_hypercall().  Ours calls the original first: it checks the
- * privilege level, traces, counts and steps over the instruction, and answers
- * -KVM_ENOSYS to a number that it does not know.  Only then do we serve.
+ * kvm_emulate_hypercall() if the number is one of ours.  Our function runs the
+ * original first: it checks the privilege level, traces, counts and steps over
+ * the instruction, and answers -KVM_ENOSYS to a number that it does not know.
+ * Only then, and only for a bound VM, do we serve.
  *
  * The table of bound VMs is read under RCU and changed under hook_lock.  A
  * call holds kvm->srcu for reading from before the hook until after it (KVM
  * does that around all exit handlers), so hcall_vm_synchronize() waits for it.
+ * Calls of VMs that are not bound pass through our function as well, and
+ * hook_inside counts them all, for hcall_hook_detach().
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/cleanup.h>
 #include <linux/delay.h>
 #include <linux/ftrace.h>
 #include <linux/hashtable.h>
@@ -22,8 +26,9 @@
 #include <linux/magic.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/percpu.h>
 #include <linux/sched/mm.h>
-#include <linux/uaccess.h>
+#include <linux/static_call.h>
 
 #include "internal.h"
 
@@ -34,41 +39,71 @@ static_assert(KVM_MAX_VCPUS <= HCALL_MAX_VCPUS);
 static DEFINE_MUTEX(hook_lock);
 static DEFINE_HASHTABLE(hook_table, 6); /* struct hcall_binding */
 
-static unsigned long hook_original __ro_after_init;
-static unsigned long hook_return_ip; /* see hook_call_original() */
+static DEFINE_PER_CPU(long, hook_inside);
+
+/*
+ * The original, from behind its ftrace call: whoever traces it has already
+ * seen this call, and we would only meet ourselves there.  BPF trampolines
+ * call what they trace in the same way.  A direct call, as static calls are,
+ * needs no ENDBR at its target.
+ */
+static int hook_no_original(struct kvm_vcpu *vcpu)
+{
+	return -ENXIO;
+}
+
+DEFINE_STATIC_CALL(hook_original, hook_no_original);
+
+/* The same with ftrace's call, for hook_prove(). */
+DEFINE_STATIC_CALL(hook_hooked, hook_no_original);
 
 /* ---- From the hypercall to the call -------------------------------------- */
 
-static bool hook_is_ours(u64 rax)
+/*
+ * Can this VM be served soundly?  Not if we cannot know its registers and
+ * memory, nor if its dirty pages go to a ring, which only KVM can write.
+ */
+static bool hook_refuses(struct kvm_vcpu *vcpu)
 {
-	return (u32)rax >> 16 == HCALL_PREFIX >> 16;
-}
+	struct kvm *kvm = vcpu->kvm;
 
-/* Context: RCU or preemption disabled. */
-static struct hcall_binding *hook_find(struct kvm_vcpu *vcpu)
-{
-	struct hcall_binding *binding;
-
-	hash_for_each_possible_rcu_notrace(hook_table, binding, node,
-					   (unsigned long)vcpu->kvm) {
-		if (binding->key == vcpu->kvm && binding->mm == current->mm)
-			return binding;
-	}
-	return NULL;
+	return kvm->arch.vm_type != KVM_X86_DEFAULT_VM ||
+	       vcpu->arch.guest_state_protected || kvm->dirty_ring_size ||
+	       /* SEV as it was before VM types. */
+	       test_bit(APICV_INHIBIT_REASON_SEV,
+			&kvm->arch.apicv_inhibit_reasons);
 }
 
 /*
- * The one place that calls the original, so that the callback knows this
- * return address and lets the call through.  The barrier keeps the compiler
- * from making it a jump, which would leave another return address.
+ * The binding of a vCPU's VM, or NULL.  It stays as long as the caller is in
+ * the VM's SRCU section.
  */
-static noinline int hook_call_original(struct kvm_vcpu *vcpu)
+static __always_inline struct hcall_binding *hook_find(struct kvm_vcpu *vcpu)
 {
-	int (*original)(struct kvm_vcpu *) = (void *)hook_original;
-	int ret = original(vcpu);
+	struct kvm *kvm = vcpu->kvm;
+	struct hcall_binding *binding;
 
-	barrier();
-	return ret;
+	guard(preempt)(); /* RCU, inline */
+	hash_for_each_possible_rcu_notrace(hook_table, binding, node,
+					   (unsigned long)kvm) {
+		if (binding->key != kvm || binding->mm != current->mm)
+			continue;
+		if (unlikely(!binding->kvm)) {
+			binding->refused = hook_refuses(vcpu);
+			/* Whoever sees kvm sees refused. */
+			smp_store_release(&binding->kvm, kvm);
+			smp_mb(); /* kvm, then devices: hcall_vm_synchronize() */
+		}
+		/*
+		 * What we are going to do goes through the L1 data cache.  On
+		 * a CPU that leaks it to the guest (L1TF), KVM flushes it
+		 * before entry if told.  Who moves to another CPU after this
+		 * tells it there by itself.
+		 */
+		kvm_set_cpu_l1tf_flush_l1d();
+		return binding->refused ? NULL : binding;
+	}
+	return NULL;
 }
 
 /* The launcher has answered a forwarded call. */
@@ -117,55 +152,49 @@ static int hook_exit(struct kvm_vcpu *vcpu, const struct hcall_call *call)
 	return 0;
 }
 
-static bool hook_serves(struct hcall_binding *binding, struct kvm_vcpu *vcpu)
+/* What a call wants beyond its result. */
+static noinline int hook_after(struct kvm_vcpu *vcpu,
+			       const struct hcall_call *call, bool long_mode,
+			       int ret)
 {
-	return likely(!binding->refused &&
-		      !vcpu->arch.guest_state_protected &&
-		      !(vcpu->arch.hflags & (HF_GUEST_MASK | HF_SMM_MASK)));
+	switch (call->after) {
+	case HCALL_AFTER_HALT:
+		/* KVM's run loop blocks the vCPU, without kvm->srcu. */
+		vcpu->arch.mp_state = KVM_MP_STATE_HALTED;
+		return ret;
+	case HCALL_AFTER_EXIT:
+		return hook_exit(vcpu, call);
+	default:
+		return hook_forward(vcpu, call, long_mode);
+	}
 }
 
-/*
- * What we did went through the L1 data cache.  On a CPU that leaks it to the
- * guest (L1TF), KVM flushes it before entry if it is told to.  A thread that
- * moves to another CPU after this tells it there by itself.
- */
-static void hook_flush_l1d(void)
-{
-	preempt_disable();
-	kvm_set_cpu_l1tf_flush_l1d();
-	preempt_enable();
-}
-
-/* What runs instead of kvm_emulate_hypercall() for a bound VM. */
+/* What runs instead of kvm_emulate_hypercall() if the number is ours. */
 static int hook_hypercall(struct kvm_vcpu *vcpu)
 {
+	struct hcall_call call __uninitialized;
 	unsigned long *regs = vcpu->arch.regs;
-	struct hcall_binding *binding;
-	struct hcall_call call;
-	bool long_mode;
 	u64 nr = regs[VCPU_REGS_RAX];
-	s64 result;
+	struct hcall_binding *binding;
+	u64 rax, mask = U64_MAX;
 	int ret;
 
-	ret = hook_call_original(vcpu);
+	this_cpu_inc(hook_inside);
+	ret = static_call(hook_original)(vcpu);
 
-	/* Nobody answered, and by the width of that answer we know the mode. */
-	if (regs[VCPU_REGS_RAX] == (u64)-KVM_ENOSYS && nr == (u32)nr)
-		long_mode = true;
-	else if (regs[VCPU_REGS_RAX] == (u32)-KVM_ENOSYS)
-		long_mode = false;
-	else
-		return ret;
-
-	/*
-	 * The VM may have been unbound since the callback.  If it is there now
-	 * it stays, see the head of this file.
-	 */
-	rcu_read_lock();
+	/* Did nobody answer?  The width of that tells the guest's mode. */
+	rax = regs[VCPU_REGS_RAX];
+	if (unlikely(rax != (u64)-KVM_ENOSYS)) {
+		if (rax != (u32)-KVM_ENOSYS)
+			goto out;
+		mask = U32_MAX;
+	}
+	if (unlikely((nr & mask) >> 32 ||
+		     vcpu->arch.hflags & (HF_GUEST_MASK | HF_SMM_MASK)))
+		goto out;
 	binding = hook_find(vcpu);
-	rcu_read_unlock();
-	if (!binding || !hook_serves(binding, vcpu))
-		return ret;
+	if (!binding)
+		goto out;
 
 	call.vm = container_of(binding, struct hcall_vm, binding);
 	call.vcpu = vcpu;
@@ -174,41 +203,29 @@ static int hook_hypercall(struct kvm_vcpu *vcpu)
 	call.after = HCALL_AFTER_RETURN;
 	call.nowait = false;
 	call.bytes = 0;
-	call.args[0] = regs[VCPU_REGS_RBX];
-	call.args[1] = regs[VCPU_REGS_RCX];
-	call.args[2] = regs[VCPU_REGS_RDX];
-	call.args[3] = regs[VCPU_REGS_RSI];
-	if (!long_mode) {
-		call.args[0] = (u32)call.args[0];
-		call.args[1] = (u32)call.args[1];
-		call.args[2] = (u32)call.args[2];
-		call.args[3] = (u32)call.args[3];
-	}
-
-	result = hcall_dispatch(&call);
-	hook_flush_l1d();
-	regs[VCPU_REGS_RAX] = long_mode ? (u64)result : (u32)result;
-
-	switch (call.after) {
-	case HCALL_AFTER_RETURN:
-		return ret;
-	case HCALL_AFTER_HALT:
-		/* KVM's run loop blocks the vCPU, without kvm->srcu. */
-		vcpu->arch.mp_state = KVM_MP_STATE_HALTED;
-		return ret;
-	case HCALL_AFTER_EXIT:
-		return hook_exit(vcpu, &call);
-	default:
-		regs[VCPU_REGS_RAX] = long_mode ? (u64)-KVM_ENOSYS :
-						  (u32)-KVM_ENOSYS;
-		return hook_forward(vcpu, &call, long_mode);
-	}
+	call.args[0] = regs[VCPU_REGS_RBX] & mask;
+	call.args[1] = regs[VCPU_REGS_RCX] & mask;
+	call.args[2] = regs[VCPU_REGS_RDX] & mask;
+	call.args[3] = regs[VCPU_REGS_RSI] & mask;
+	/* A forwarded call keeps the original's answer until the launcher's. */
+	rax = hcall_dispatch(&call) & mask;
+	if (likely(call.after != HCALL_AFTER_FORWARD))
+		regs[VCPU_REGS_RAX] = rax;
+	if (unlikely(call.after != HCALL_AFTER_RETURN))
+		ret = hook_after(vcpu, &call, mask == U64_MAX, ret);
+out:
+	this_cpu_dec(hook_inside);
+	return ret;
 }
 
-/* Can this VM be served?  Facts that do not change once a vCPU exists. */
-static bool hook_refuses(struct kvm *kvm)
+/* See hook_prove(). */
+#define HOOK_PROOF 0x6863
+
+static struct kvm_vcpu *hook_nobody;
+
+static int hook_prove_target(struct kvm_vcpu *vcpu)
 {
-	return kvm->arch.vm_type != KVM_X86_DEFAULT_VM || kvm->dirty_ring_size;
+	return HOOK_PROOF;
 }
 
 /*
@@ -220,25 +237,14 @@ static void notrace hook_callback(unsigned long ip, unsigned long parent_ip,
 				  struct ftrace_regs *fregs)
 {
 	struct kvm_vcpu *vcpu = (void *)ftrace_regs_get_argument(fregs, 0);
-	struct hcall_binding *binding;
+	u32 nr = vcpu->arch.regs[VCPU_REGS_RAX];
+	int (*target)(struct kvm_vcpu *);
 
-	if (!hook_is_ours(vcpu->arch.regs[VCPU_REGS_RAX]) ||
-	    parent_ip == hook_return_ip)
+	if (likely(nr >> 16 != HCALL_PREFIX >> 16))
 		return;
-
-	preempt_disable_notrace();
-	binding = hook_find(vcpu);
-	if (binding) {
-		if (unlikely(!binding->kvm)) {
-			binding->refused = hook_refuses(vcpu->kvm);
-			/* Whoever sees kvm sees refused. */
-			smp_store_release(&binding->kvm, vcpu->kvm);
-		}
-		if (unlikely(!hook_return_ip)) /* hook_prove() is the first */
-			hook_return_ip = parent_ip;
-		ftrace_regs_set_instruction_pointer(fregs, binding->target);
-	}
-	preempt_enable_notrace();
+	target = unlikely(vcpu == hook_nobody) ? hook_prove_target :
+						 hook_hypercall;
+	ftrace_regs_set_instruction_pointer(fregs, (unsigned long)target);
 }
 
 /* ---- Binding a VM -------------------------------------------------------- */
@@ -270,7 +276,7 @@ static void hook_unpublish(struct hcall_binding *binding)
 	mutex_lock(&hook_lock);
 	hash_del_rcu(&binding->node);
 	mutex_unlock(&hook_lock);
-	/* The callback may have this binding in its hand, and set kvm. */
+	/* hook_find() may have this binding in its hand, and set kvm. */
 	synchronize_rcu_expedited();
 }
 
@@ -293,7 +299,6 @@ int hcall_hook_bind(struct hcall_vm *vm, struct file *vm_file)
 	binding->mm = current->mm;
 	binding->kvm = NULL;
 	binding->refused = false;
-	binding->target = (unsigned long)hook_hypercall;
 	mmgrab(binding->mm);
 
 	mutex_lock(&hook_lock);
@@ -347,8 +352,14 @@ void hcall_hook_unbind(struct hcall_vm *vm)
  */
 void hcall_vm_synchronize(struct hcall_vm *vm)
 {
-	struct kvm *kvm = READ_ONCE(vm->binding.kvm);
+	struct kvm *kvm;
 
+	/*
+	 * What is gone, then kvm; against hook_find().  If no vCPU has shown
+	 * itself by now, the first one will find nothing.
+	 */
+	smp_mb();
+	kvm = READ_ONCE(vm->binding.kvm);
 	if (kvm)
 		synchronize_srcu_expedited(&kvm->srcu);
 }
@@ -436,79 +447,50 @@ static struct ftrace_ops hook_ops = {
 	.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
 };
 
-/* kallsyms is not for modules; a kprobe's address is. */
-static int __init hook_find_original(void)
+/*
+ * Where ftrace's call in kvm_emulate_hypercall() is.  kallsyms is not for
+ * modules, but a kprobe tells its address, with the ENDBR skipped or not.
+ */
+static u8 __init *hook_find_site(void)
 {
+	static const u8 endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
 	struct kprobe probe = { .symbol_name = HOOK_NAME };
 	int ret = register_kprobe(&probe);
+	u8 *site;
 
 	if (ret) {
 		pr_err("cannot find " HOOK_NAME " (%d): is kvm loaded, and are kprobes on (CONFIG_KPROBES)?\n",
 		       ret);
-		return ret;
+		return ERR_PTR(ret);
 	}
-	hook_original = (unsigned long)probe.addr;
+	site = (u8 *)probe.addr;
 	unregister_kprobe(&probe);
-	return 0;
-}
-
-#define HOOK_PROOF 0x6863
-
-/* Where the proof's call arrives, if the hook holds. */
-static noinline int hook_prove_target(struct kvm_vcpu *vcpu)
-{
-	return vcpu->arch.regs[VCPU_REGS_RAX] == HCALL_SYS_PROBE ? HOOK_PROOF :
-								   0;
-}
-
-/* ftrace can say 0 and not have patched the function: look at its code. */
-static bool __init hook_is_patched(void)
-{
-	static const u8 endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
-	const u8 call_rel32 = 0xe8;
-	const u8 *code = (const u8 *)hook_original;
-
-	if (!memcmp(code, endbr64, sizeof(endbr64)))
-		code += sizeof(endbr64);
-	return *code == call_rel32;
+	if (!memcmp(site, endbr64, sizeof(endbr64)))
+		site += sizeof(endbr64);
+	return site;
 }
 
 /*
- * A real call of the hooked function, for a vCPU that is none, must arrive at
- * hook_prove_target().  It also teaches the callback our return address.
+ * ftrace can say 0 and not have patched the function, or not call us: look at
+ * its code, then call it for a vCPU that is none.  That must arrive at
+ * hook_prove_target(); the original would not survive it, hence the first look.
  */
-static int __init hook_prove(void)
+static int __init hook_prove(const u8 *site)
 {
-	struct hcall_binding binding = {
-		.mm = current->mm,
-		.target = (unsigned long)hook_prove_target,
-	};
+	const u8 call_rel32 = 0xe8;
 	struct kvm_vcpu *vcpu;
-	struct kvm *kvm;
-	int ret = -ENOMEM;
+	int ret = 0;
 
-	if (!hook_is_patched())
+	if (*site != call_rel32)
 		return -ENXIO;
-
 	vcpu = kvzalloc(sizeof(*vcpu), GFP_KERNEL);
-	kvm = kvzalloc(sizeof(*kvm), GFP_KERNEL);
-	if (!vcpu || !kvm)
-		goto free;
-	vcpu->kvm = kvm;
+	if (!vcpu)
+		return -ENOMEM;
 	vcpu->arch.regs[VCPU_REGS_RAX] = HCALL_SYS_PROBE;
-	binding.key = kvm;
-
-	mutex_lock(&hook_lock);
-	ret = hook_publish(&binding);
-	mutex_unlock(&hook_lock);
-	if (ret)
-		goto free;
-	if (hook_call_original(vcpu) != HOOK_PROOF ||
-	    hook_return_ip - (unsigned long)hook_call_original > 256)
+	hook_nobody = vcpu;
+	if (static_call(hook_hooked)(vcpu) != HOOK_PROOF)
 		ret = -ENXIO;
-	hook_unpublish(&binding);
-free:
-	kvfree(kvm);
+	hook_nobody = NULL;
 	kvfree(vcpu);
 	return ret;
 }
@@ -521,13 +503,15 @@ free:
  */
 int __init hcall_hook_attach(void)
 {
+	u8 *site = hook_find_site();
 	int tries = 10;
 	int ret;
 
-	ret = hook_find_original();
-	if (ret)
-		return ret;
-	ret = ftrace_set_filter_ip(&hook_ops, hook_original, 0, 0);
+	if (IS_ERR(site))
+		return PTR_ERR(site);
+	static_call_update(hook_hooked, (void *)site);
+	static_call_update(hook_original, (void *)(site + MCOUNT_INSN_SIZE));
+	ret = ftrace_set_filter_ip(&hook_ops, (unsigned long)site, 0, 0);
 	if (ret) {
 		pr_err("ftrace cannot trace " HOOK_NAME " (%d)\n", ret);
 		return ret;
@@ -544,7 +528,7 @@ int __init hcall_hook_attach(void)
 	if (ret)
 		goto filter;
 
-	ret = hook_prove();
+	ret = hook_prove(site);
 	if (ret) {
 		pr_err("the hook on " HOOK_NAME
 		       " does not hold (%d): ftrace reported success but calls do not arrive; see the kernel log for what stopped ftrace\n",
@@ -560,12 +544,24 @@ filter:
 	return ret;
 }
 
+static long hook_count_inside(void)
+{
+	long inside = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		inside += per_cpu(hook_inside, cpu);
+	return inside;
+}
+
 /**
  * hcall_hook_detach() - take the hook away
  *
- * Context: module exit.  No instance is open (each holds the module), and
- * closing the last one has waited for its vCPUs, so nobody is in our code.
- * ftrace itself waits for tasks in its trampoline.
+ * Context: module exit.  No instance is open (each holds the module), so no
+ * call is served, but a vCPU of any VM may be on its way through our function.
+ * First nobody enters it; then all who have counted themselves in leave; then
+ * all who were just before the count, or just behind it, are gone, as they do
+ * not sleep there.
  */
 void hcall_hook_detach(void)
 {
@@ -579,6 +575,10 @@ void hcall_hook_detach(void)
 	while (ret)
 		ssleep(60);
 	ftrace_free_filter(&hook_ops);
+	synchronize_rcu_tasks();
+	while (hook_count_inside())
+		msleep(20);
+	synchronize_rcu_tasks();
 }
 
 /*

@@ -36,7 +36,6 @@ struct hcall_call;
 struct hcall_service;
 struct hcall_span;
 struct kvm;
-struct kvm_memory_slot;
 struct kvm_vcpu;
 
 /*
@@ -78,7 +77,6 @@ struct hcall_stats {
  * @kvm:     the same address, once a vCPU of that VM has shown that it is one;
  *	     set under RCU, NULL before
  * @refused: a VM that cannot be served soundly (confidential, dirty ring)
- * @target:  where a call of this VM continues
  */
 struct hcall_binding {
 	struct hlist_node node;
@@ -86,7 +84,6 @@ struct hcall_binding {
 	struct mm_struct *mm;
 	struct kvm *kvm;
 	bool refused;
-	unsigned long target;
 };
 
 /**
@@ -195,6 +192,7 @@ typedef s64 (*hcall_fn)(struct hcall_call *call);
  * @index:    HCALL_INDEX_*
  * @nr_fn:    entries of @fn
  * @fn:       by function number; NULL: no such function
+ * @functions: a bit for each function in @fn
  * @add:      make a device from the launcher's files.  Context: vm->lock held.
  *	      Return: the device or ERR_PTR
  * @remove:   free a device that no call can find any more; Context: may sleep
@@ -206,6 +204,7 @@ struct hcall_service {
 	u32 index;
 	u32 nr_fn;
 	const hcall_fn *fn;
+	u64 functions;
 	struct hcall_dev *(*add)(struct hcall_vm *vm,
 				 const struct kvm_hcall_add *add);
 	void (*remove)(struct hcall_dev *dev);
@@ -214,13 +213,22 @@ struct hcall_service {
 		       const struct kvm_hcall_resize *resize);
 };
 
+/* A function in a service's @functions. */
+#define HCALL_FN_BIT(nr) BIT_ULL(HCALL_NR_FUNCTION(nr))
+
 extern const struct hcall_service hcall_sys, hcall_console, hcall_block;
 
 /* dispatch.c */
 s64 hcall_dispatch(struct hcall_call *call);
-const struct hcall_service *hcall_service(u32 class_id);
-u64 hcall_functions(struct hcall_vm *vm, u32 class_id);
 s64 hcall_error(long error);
+
+extern const struct hcall_service *const hcall_services[256];
+
+/* Who answers a class, or NULL. */
+static inline const struct hcall_service *hcall_service(u8 class_id)
+{
+	return hcall_services[class_id];
+}
 
 /*
  * The device that a guest's number means, or NULL.  It stays until the call
@@ -280,24 +288,24 @@ void hcall_wake(struct hcall_sleepers *sleepers);
 
 /**
  * struct hcall_buffer - a guest buffer, ready for I/O
- * @iter: over the guest's own pages
- * @iov:  what @iter walks if the buffer crosses memslots
+ * @iter:   over the guest's own pages
+ * @logged: the launcher wants to know what is written: see hcall_dirty()
+ * @iov:    what @iter walks if the buffer crosses memslots
  */
 struct hcall_buffer {
 	struct iov_iter iter;
+	bool logged;
 	struct iovec iov[HCALL_SEGMENTS];
 };
 
 /**
  * struct hcall_span - guest memory that lies in one memslot
- * @slot: the memslot; valid inside kvm->srcu
- * @gpa:  where it starts
- * @user: the same place in the launcher's address space
+ * @user:   where it is in the launcher's address space
+ * @logged: the launcher wants to know what is written: see hcall_dirty()
  */
 struct hcall_span {
-	struct kvm_memory_slot *slot;
-	u64 gpa;
 	void __user *user;
+	bool logged;
 };
 
 int hcall_buffer(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir,
@@ -306,7 +314,6 @@ int hcall_check(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir);
 int hcall_read(struct hcall_vm *vm, u64 gpa, void *to, u64 len);
 int hcall_write(struct hcall_vm *vm, u64 gpa, const void *from, u64 len);
 bool hcall_span(struct hcall_vm *vm, u64 gpa, u64 len, struct hcall_span *span);
-void hcall_span_dirty(const struct hcall_span *span, u64 gpa, u64 len);
 void hcall_dirty(struct hcall_vm *vm, u64 gpa, u64 len);
 
 #endif

@@ -16,8 +16,8 @@
  * The memslot of @gpa if a guest may use it so, or NULL.
  * @dir: ITER_DEST if guest memory is written to, else ITER_SOURCE
  */
-static struct kvm_memory_slot *slot_of(struct hcall_vm *vm, u64 gpa,
-				       unsigned int dir)
+static __always_inline struct kvm_memory_slot *
+slot_of(struct hcall_vm *vm, u64 gpa, unsigned int dir)
 {
 	u32 bad = KVM_MEMSLOT_INVALID | KVM_MEM_GUEST_MEMFD;
 	struct kvm_memory_slot *slot;
@@ -75,7 +75,7 @@ int hcall_check(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir)
 }
 
 /* The buffer crosses memslots: walk them. */
-static int buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
+static noinline int buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
 			     unsigned int dir, struct hcall_buffer *buffer)
 {
 	unsigned int n = 0;
@@ -94,6 +94,7 @@ static int buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
 		gpa += part;
 		len -= part;
 	}
+	buffer->logged = true; /* one of them may be */
 	iov_iter_init(&buffer->iter, dir, buffer->iov, n, total);
 	return 0;
 }
@@ -107,8 +108,8 @@ static int buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
  * @buffer: OUT
  *
  * The whole range is checked.  The iterator covers less of it only if it
- * crosses more than HCALL_SEGMENTS memslots.  After writing to it the caller
- * calls hcall_dirty().
+ * crosses more than HCALL_SEGMENTS memslots.  After writing to it, if it is
+ * @logged, the caller calls hcall_dirty().
  *
  * Return: 0 or -EFAULT.
  */
@@ -124,6 +125,7 @@ int hcall_buffer(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir,
 		return -EFAULT;
 	if (unlikely(slot_left(slot, gpa) < len))
 		return buffer_over_slots(vm, gpa, len, dir, buffer);
+	buffer->logged = slot->dirty_bitmap;
 	iov_iter_ubuf(&buffer->iter, dir, slot_user(slot, gpa), len);
 	return 0;
 }
@@ -139,13 +141,15 @@ int hcall_buffer(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir,
  */
 bool hcall_span(struct hcall_vm *vm, u64 gpa, u64 len, struct hcall_span *span)
 {
+	struct kvm_memory_slot *slot;
+
 	if (!range_ok(gpa, len))
 		return false;
-	span->slot = slot_of(vm, gpa, ITER_DEST);
-	if (!span->slot || slot_left(span->slot, gpa) < len)
+	slot = slot_of(vm, gpa, ITER_DEST);
+	if (!slot || slot_left(slot, gpa) < len)
 		return false;
-	span->gpa = gpa;
-	span->user = slot_user(span->slot, gpa);
+	span->user = slot_user(slot, gpa);
+	span->logged = slot->dirty_bitmap;
 	return true;
 }
 
@@ -163,17 +167,6 @@ static void slot_dirty(const struct kvm_memory_slot *slot, u64 gpa, u64 len)
 	last = gpa_to_gfn(gpa + len - 1) - slot->base_gfn;
 	for (gfn = gpa_to_gfn(gpa) - slot->base_gfn; gfn <= last; gfn++)
 		set_bit_le(gfn, slot->dirty_bitmap);
-}
-
-/**
- * hcall_span_dirty() - a part of a span has been written to
- * @span: from hcall_span()
- * @gpa:  where, inside the span
- * @len:  in bytes, not 0
- */
-void hcall_span_dirty(const struct hcall_span *span, u64 gpa, u64 len)
-{
-	slot_dirty(span->slot, gpa, len);
 }
 
 /**

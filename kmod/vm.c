@@ -190,9 +190,10 @@ static long vm_policy(struct hcall_vm *vm, const struct kvm_hcall_policy *policy
 	if (policy->flags || policy->reserved || policy->reserved2 ||
 	    policy->class_id > 255 || policy->action > KVM_HCALL_FORWARD)
 		return -EINVAL;
-	if (forward ? policy->class_id == HCALL_CLASS_SYS ||
-			      policy->functions > S64_MAX :
-		      policy->functions != 0)
+	if (forward && (policy->class_id == HCALL_CLASS_SYS ||
+			policy->functions > S64_MAX))
+		return -EINVAL;
+	if (!forward && policy->functions)
 		return -EINVAL;
 	if (vm->sealed)
 		return -EPERM;
@@ -282,6 +283,11 @@ static long vm_ioctl(struct file *file, unsigned int command, unsigned long arg)
 		return -ENOTTY;
 	if ((_IOC_DIR(command) & _IOC_WRITE) &&
 	    copy_from_user(&argument, user, size))
+		return -EFAULT;
+
+	/* A command that could not tell its answer would be half done. */
+	if ((_IOC_DIR(command) & _IOC_READ) &&
+	    copy_to_user(user, &argument, size))
 		return -EFAULT;
 
 	scoped_guard(mutex, &vm->lock)

@@ -18,6 +18,8 @@
 
 #include "internal.h"
 
+#define HCALL_SECTOR_SHIFT 9
+
 /* Big enough to hide the cost of a call, small enough to be had any time. */
 #define BOUNCE_BYTES SZ_64K
 
@@ -33,6 +35,8 @@
  * @physical_bytes: a hint for the guest
  * @memory_mask: address bits that direct I/O wants to be 0
  * @iocb_flags:  how the file was opened; later changes by fcntl(2) are ignored
+ * @regular:     a regular file, not a block device
+ * @punches:     it can give space back
  */
 struct block_disk {
 	struct hcall_dev dev;
@@ -42,6 +46,8 @@ struct block_disk {
 	u32 physical_bytes;
 	u32 memory_mask;
 	int iocb_flags;
+	bool regular;
+	bool punches;
 };
 
 /* What a call does to the sectors that it names. */
@@ -57,9 +63,9 @@ struct block_range {
 	u64 len;
 };
 
-static s64 block_range(struct hcall_call *call, u64 unit, u64 sector,
-		       u64 sectors, u64 cap, enum block_access access,
-		       struct block_range *range)
+static __always_inline s64
+block_range(struct hcall_call *call, u64 unit, u64 sector, u64 sectors, u64 cap,
+	    enum block_access access, struct block_range *range)
 {
 	struct hcall_dev *dev;
 	struct block_disk *disk;
@@ -73,12 +79,12 @@ static s64 block_range(struct hcall_call *call, u64 unit, u64 sector,
 	if (sectors > cap)
 		return -HCALL_E2BIG;
 	disk = container_of(dev, struct block_disk, dev);
-	mask = disk->block_bytes / HCALL_SECTOR_BYTES - 1;
+	mask = (disk->block_bytes >> HCALL_SECTOR_SHIFT) - 1;
 	if ((sector | sectors) & mask)
 		return -HCALL_EINVAL;
 	if (access != BLOCK_READS && dev->flags & HCALL_DEVICE_READONLY)
 		return -HCALL_EROFS;
-	if (access == BLOCK_PUNCHES && !disk->file->f_op->fallocate)
+	if (access == BLOCK_PUNCHES && !disk->punches)
 		return -HCALL_EOPNOTSUPP;
 	if (sector >= disk->sectors || sectors > disk->sectors - sector)
 		return -HCALL_ERANGE;
@@ -93,7 +99,7 @@ static int block_may_write(const struct block_disk *disk, loff_t pos, u64 len)
 {
 	const struct inode *inode = file_inode(disk->file);
 
-	if (!S_ISREG(inode->i_mode))
+	if (!disk->regular)
 		return 0;
 	/* Somebody cut the file: a write would make it longer again. */
 	if (unlikely(pos + len > i_size_read(inode)))
@@ -104,25 +110,36 @@ static int block_may_write(const struct block_disk *disk, loff_t pos, u64 len)
 	return 0;
 }
 
-/* One vfs operation.  Return: bytes moved, or a negative errno. */
-static ssize_t block_rw(const struct block_disk *disk, loff_t pos,
-			struct iov_iter *iter, bool nowait)
+/*
+ * One file operation, straight, as other block back ends in the kernel do it
+ * (loop, nvmet, target_core_file): the launcher was allowed to open the file.
+ * Return: bytes moved, or a negative errno.
+ */
+static __always_inline ssize_t block_rw(const struct block_disk *disk,
+					loff_t pos, struct iov_iter *iter,
+					bool nowait)
 {
-	struct kiocb iocb;
+	struct file *file = disk->file;
+	struct kiocb iocb = {
+		.ki_filp = file,
+		.ki_pos = pos,
+		.ki_flags = disk->iocb_flags | (nowait ? IOCB_NOWAIT : 0),
+		.ki_ioprio = get_current_ioprio(),
+	};
 	ssize_t ret;
 
-	init_sync_kiocb(&iocb, disk->file);
-	iocb.ki_flags = disk->iocb_flags;
-	iocb.ki_pos = pos;
-	if (nowait)
-		iocb.ki_flags |= IOCB_NOWAIT;
-	if (iov_iter_rw(iter) == READ) {
-		ret = vfs_iocb_iter_read(disk->file, &iocb, iter);
-	} else {
-		ret = block_may_write(disk, pos, iov_iter_count(iter));
-		if (!ret)
-			ret = vfs_iocb_iter_write(disk->file, &iocb, iter);
-	}
+	if (iov_iter_rw(iter) == READ)
+		return file->f_op->read_iter(&iocb, iter);
+	ret = block_may_write(disk, pos, iov_iter_count(iter));
+	if (ret)
+		return ret;
+	/* A frozen file system makes us wait. */
+	if (!nowait)
+		file_start_write(file);
+	else if (!file_start_write_trylock(file))
+		return -EAGAIN;
+	ret = file->f_op->write_iter(&iocb, iter);
+	file_end_write(file);
 	return ret;
 }
 
@@ -130,7 +147,7 @@ static ssize_t block_rw(const struct block_disk *disk, loff_t pos,
  * The uncommon case: a buffer that direct I/O cannot use, or one that crosses
  * more memslots than an iov_iter of ours holds.
  */
-static ssize_t block_bounce(struct hcall_call *call,
+static noinline ssize_t block_bounce(struct hcall_call *call,
 			    const struct block_range *range, u64 gpa,
 			    unsigned int dir)
 {
@@ -177,14 +194,14 @@ static s64 block_count(const struct block_disk *disk, ssize_t done)
 	if (done < 0)
 		return hcall_error(done);
 	done = round_down(done, disk->block_bytes);
-	return done / HCALL_SECTOR_BYTES ?: -HCALL_EIO;
+	return done >> HCALL_SECTOR_SHIFT ?: -HCALL_EIO;
 }
 
-static s64 block_transfer(struct hcall_call *call, unsigned int dir)
+static __always_inline s64 block_transfer(struct hcall_call *call, unsigned int dir)
 {
+	struct hcall_buffer buffer __uninitialized; /* hcall_buffer() */
+	struct block_range range __uninitialized; /* block_range() */
 	u64 gpa = call->args[2];
-	struct block_range range;
-	struct hcall_buffer buffer;
 	ssize_t done;
 	s64 ret;
 
@@ -213,9 +230,9 @@ static s64 block_transfer(struct hcall_call *call, unsigned int dir)
 		if (call->nowait && done != range.len)
 			return HCALL_DEFER;
 	}
-	if (done > 0) {
+	if (likely(done > 0)) {
 		call->bytes = done;
-		if (dir == ITER_DEST)
+		if (dir == ITER_DEST && unlikely(buffer.logged))
 			hcall_dirty(call->vm, gpa, done);
 	}
 	return block_count(range.disk, done);
@@ -251,8 +268,11 @@ static s64 block_flush(struct hcall_call *call)
 
 static int block_fallocate(const struct block_range *range, int mode)
 {
-	return vfs_fallocate(range->disk->file, mode | FALLOC_FL_KEEP_SIZE,
-			     range->pos, range->len);
+	int ret = block_may_write(range->disk, range->pos, range->len);
+
+	return ret ?: vfs_fallocate(range->disk->file,
+				    mode | FALLOC_FL_KEEP_SIZE, range->pos,
+				    range->len);
 }
 
 static s64 block_discard(struct hcall_call *call)
@@ -311,12 +331,17 @@ static s64 block_write_zeroes(struct hcall_call *call)
 	if (call->nowait)
 		return HCALL_DEFER;
 
-	ret = block_fallocate(&range, call->args[3] & HCALL_ZEROES_UNMAP ?
-					      FALLOC_FL_PUNCH_HOLE :
-					      FALLOC_FL_ZERO_RANGE);
+	if (call->args[3] & HCALL_ZEROES_UNMAP) {
+		ret = block_fallocate(&range, FALLOC_FL_PUNCH_HOLE);
+	} else {
+		/* A device without a command for it writes them one by one. */
+		if (!range.disk->regular)
+			range.len = min_t(u64, range.len, ZEROES_BYTES);
+		ret = block_fallocate(&range, FALLOC_FL_ZERO_RANGE);
+	}
 	if (ret == -EOPNOTSUPP)
 		return block_write_zero_pages(&range);
-	return ret ? hcall_error(ret) : call->args[2];
+	return block_count(range.disk, ret ?: range.len);
 }
 
 /* ---- Set-up --------------------------------------------------------------- */
@@ -353,6 +378,7 @@ static int block_geometry(struct block_disk *disk, bool direct)
 	if (ret)
 		return ret;
 	disk->block_bytes = HCALL_SECTOR_BYTES;
+	disk->punches = !!disk->file->f_op->fallocate;
 	disk->physical_bytes = clamp_t(u32, stat.blksize, HCALL_SECTOR_BYTES,
 				       SZ_64K);
 	if (S_ISBLK(stat.mode)) {
@@ -360,10 +386,11 @@ static int block_geometry(struct block_disk *disk, bool direct)
 			I_BDEV(disk->file->f_mapping->host);
 
 		disk->physical_bytes = bdev_physical_block_size(bdev);
-		if (direct) {
-			disk->block_bytes = bdev_logical_block_size(bdev);
+		disk->block_bytes = bdev_logical_block_size(bdev);
+		/* fallocate() of a block device is a zeroing discard. */
+		disk->punches = bdev_write_zeroes_sectors(bdev);
+		if (direct)
 			disk->memory_mask = bdev_dma_alignment(bdev);
-		}
 	} else if (direct) {
 		disk->memory_mask = HCALL_SECTOR_BYTES - 1;
 		if (stat.result_mask & STATX_DIOALIGN &&
@@ -415,6 +442,7 @@ static struct hcall_dev *block_add(struct hcall_vm *vm,
 	if (!size || size % disk->block_bytes)
 		goto put;
 	disk->sectors = size / HCALL_SECTOR_BYTES;
+	disk->regular = S_ISREG(file_inode(disk->file)->i_mode);
 	disk->iocb_flags = disk->file->f_iocb_flags;
 	if (add->flags & KVM_HCALL_ADD_READONLY)
 		disk->dev.flags = HCALL_DEVICE_READONLY;
@@ -438,7 +466,7 @@ static void block_describe(struct hcall_dev *dev, struct hcall_device *info)
 	if (dev->flags & HCALL_DEVICE_READONLY)
 		return;
 	info->u.block.max_zeroes_sectors = HCALL_BLOCK_MAX_ZEROES_SECTORS;
-	if (disk->file->f_op->fallocate)
+	if (disk->punches)
 		info->u.block.max_discard_sectors =
 			HCALL_BLOCK_MAX_DISCARD_SECTORS;
 }
@@ -456,6 +484,11 @@ const struct hcall_service hcall_block = {
 	.index = HCALL_INDEX_BLOCK,
 	.nr_fn = ARRAY_SIZE(block_fn),
 	.fn = block_fn,
+	.functions = HCALL_FN_BIT(HCALL_BLOCK_READ) |
+		     HCALL_FN_BIT(HCALL_BLOCK_WRITE) |
+		     HCALL_FN_BIT(HCALL_BLOCK_FLUSH) |
+		     HCALL_FN_BIT(HCALL_BLOCK_DISCARD) |
+		     HCALL_FN_BIT(HCALL_BLOCK_WRITE_ZEROES),
 	.add = block_add,
 	.remove = block_remove,
 	.describe = block_describe,

@@ -173,7 +173,7 @@ static struct console *console_of(const struct hcall_call *call)
 static s64 console_transfer(struct hcall_call *call, unsigned int dir)
 {
 	u64 gpa = call->args[1], len = call->args[2], flags = call->args[3];
-	struct hcall_buffer buffer;
+	struct hcall_buffer buffer __uninitialized; /* hcall_buffer() */
 	struct console *console;
 	struct console_end *end;
 	ssize_t done;
@@ -197,7 +197,7 @@ static s64 console_transfer(struct hcall_call *call, unsigned int dir)
 	if (!done && dir == ITER_SOURCE)
 		return -HCALL_EIO;
 	call->bytes = done;
-	if (dir == ITER_DEST)
+	if (dir == ITER_DEST && buffer.logged)
 		hcall_dirty(call->vm, gpa, done);
 	return done;
 }
@@ -370,6 +370,11 @@ const struct hcall_service hcall_console = {
 	.index = HCALL_INDEX_CONSOLE,
 	.nr_fn = ARRAY_SIZE(console_fn),
 	.fn = console_fn,
+	.functions = HCALL_FN_BIT(HCALL_CONSOLE_WRITE) |
+		     HCALL_FN_BIT(HCALL_CONSOLE_READ) |
+		     HCALL_FN_BIT(HCALL_CONSOLE_PUTC) |
+		     HCALL_FN_BIT(HCALL_CONSOLE_GETC) |
+		     HCALL_FN_BIT(HCALL_CONSOLE_SIZE),
 	.add = console_add,
 	.remove = console_remove,
 	.describe = console_describe,

@@ -12,7 +12,20 @@
 
 static s64 sys_probe(struct hcall_call *call)
 {
-	return call->args[0] < 256 ? hcall_functions(call->vm, call->args[0]) : 0;
+	const struct hcall_service *service;
+	u8 class_id = call->args[0];
+
+	if (call->args[0] > 255)
+		return 0;
+	switch (READ_ONCE(call->vm->policy[class_id])) {
+	case KVM_HCALL_DENY:
+		return 0;
+	case KVM_HCALL_FORWARD:
+		return READ_ONCE(call->vm->functions[class_id]);
+	default:
+		service = hcall_service(class_id);
+		return service ? service->functions : 0;
+	}
 }
 
 /* The device at @index of all, in the order of class and unit. */
@@ -127,7 +140,8 @@ int hcall_batch_answer(struct hcall_vm *vm, const struct hcall_span *span,
 	smp_wmb(); /* see above */
 	unsafe_put_user(op->flags, &user->flags, fault);
 	user_write_access_end();
-	hcall_span_dirty(span, gpa, sizeof(*op));
+	if (unlikely(span->logged))
+		hcall_dirty(vm, gpa, sizeof(*op));
 	return 0;
 fault:
 	user_write_access_end();
@@ -137,10 +151,26 @@ fault:
 static int batch_fetch(struct hcall_vm *vm, const struct hcall_span *span,
 		       u64 gpa, u32 i, struct hcall_op *op)
 {
+	struct hcall_op __user *user;
+
 	if (!span)
 		return hcall_read(vm, gpa + i * sizeof(*op), op, sizeof(*op));
-	return copy_from_user(op, (struct hcall_op __user *)span->user + i,
-			      sizeof(*op)) ? -EFAULT : 0;
+	user = (struct hcall_op __user *)span->user + i;
+	/* Field by field is less than a copy_from_user() of 64 bytes. */
+	if (!user_read_access_begin(user, sizeof(*user)))
+		return -EFAULT;
+	unsafe_get_user(op->number, &user->number, fault);
+	unsafe_get_user(op->flags, &user->flags, fault);
+	unsafe_get_user(op->args[0], &user->args[0], fault);
+	unsafe_get_user(op->args[1], &user->args[1], fault);
+	unsafe_get_user(op->args[2], &user->args[2], fault);
+	unsafe_get_user(op->args[3], &user->args[3], fault);
+	unsafe_get_user(op->reserved, &user->reserved, fault);
+	user_read_access_end();
+	return 0;
+fault:
+	user_read_access_end();
+	return -EFAULT;
 }
 
 /*
@@ -158,8 +188,8 @@ static s64 batch_sync(struct hcall_call *batch, u64 gpa, u32 count)
 		.door = HCALL_DOOR_BATCH,
 	};
 	struct hcall_span array, *span = &array;
+	struct hcall_op op __uninitialized; /* batch_fetch() */
 	bool failed = false;
-	struct hcall_op op;
 	u32 i;
 
 	if (!hcall_span(vm, gpa, count * sizeof(op), span)) {
@@ -183,7 +213,8 @@ static s64 batch_sync(struct hcall_call *batch, u64 gpa, u32 count)
 			batch->exit_code = call.exit_code;
 			return i + 1;
 		}
-		cond_resched();
+		if (need_resched())
+			cond_resched();
 	}
 	return i;
 fault:
@@ -261,4 +292,9 @@ const struct hcall_service hcall_sys = {
 	.index = HCALL_INDEX_SYS,
 	.nr_fn = ARRAY_SIZE(sys_fn),
 	.fn = sys_fn,
+	.functions = HCALL_FN_BIT(HCALL_SYS_PROBE) |
+		     HCALL_FN_BIT(HCALL_SYS_DEVICE) |
+		     HCALL_FN_BIT(HCALL_SYS_BATCH) |
+		     HCALL_FN_BIT(HCALL_SYS_EXIT) |
+		     HCALL_FN_BIT(HCALL_SYS_RANDOM),
 };

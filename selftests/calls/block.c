@@ -6,6 +6,7 @@
  *	HCALL_FULL	a file of 1 MiB, sparse, on a file system without space
  *	HCALL_BROKEN	a block device that fails every I/O from sector 8 on
  *	HCALL_LOOP	a block device that works
+ *	HCALL_LOOP4K	another, with blocks of 4 KiB
  *	HCALL_EXT4	a directory on ext4, for direct I/O
  */
 #define _GNU_SOURCE
@@ -294,25 +295,30 @@ static void discard_and_zeroes(void)
 		uint64_t from = 2001 + unmap * 1000;
 
 		CHECK_EQ(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, from, 254,
-			      unmap ? HCALL_ZEROES_UNMAP : 0), 254);
+			      unmap ? HCALL_ZEROES_UNMAP : 0),
+			 254);
 		host_read(from - 1, data, sizeof(data));
 		expect_sector(data, from - 1);
 		CHECK(all_zero(data + 512, 254 * 512));
 		expect_sector(data + 255 * 512, from + 254);
 	}
 	/* Where a hole is no option it is a MiB at a time, told by the count. */
-	CHECK(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, 0, DISK_SECTORS, 0) >= 2048);
+	CHECK(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, 0, DISK_SECTORS, 0) >=
+	      2048);
 	host_read(0, data, sizeof(data));
 	CHECK(all_zero(data, sizeof(data)));
 	CHECK_EQ(file_size(), DISK_SECTORS * 512);
 
-	CHECK_EQ(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, 0, 1, 2), -HCALL_EINVAL);
-	CHECK_EQ(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, 0, 0, 0), -HCALL_EINVAL);
+	CHECK_EQ(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, 0, 1, 2),
+		 -HCALL_EINVAL);
+	CHECK_EQ(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, 0, 0, 0),
+		 -HCALL_EINVAL);
 	CHECK_EQ(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, 0, 0x200001, 0),
 		 -HCALL_E2BIG);
 	CHECK_EQ(call(&vm, HCALL_BLOCK_DISCARD, 0, 0, 0, 0), -HCALL_EINVAL);
 	CHECK_EQ(call(&vm, HCALL_BLOCK_DISCARD, 5, 0, 1, 0), -HCALL_ENODEV);
-	CHECK_EQ(call(&vm, HCALL_BLOCK_DISCARD, 0, 0, 0x200001, 0), -HCALL_E2BIG);
+	CHECK_EQ(call(&vm, HCALL_BLOCK_DISCARD, 0, 0, 0x200001, 0),
+		 -HCALL_E2BIG);
 	CHECK_EQ(call(&vm, HCALL_BLOCK_DISCARD, 0, DISK_SECTORS, 1, 0),
 		 -HCALL_ERANGE);
 	CHECK_EQ(call(&vm, HCALL_BLOCK_DISCARD, 0, 1, DISK_SECTORS, 0),
@@ -375,6 +381,9 @@ static void truncated(void)
 	CHECK_EQ(rd(2000, BUF, 1), -HCALL_EIO);
 	CHECK_EQ(wr(2000, BUF, 1), -HCALL_EIO);
 	CHECK_EQ(wr(1023, BUF, 2), -HCALL_EIO);
+	CHECK_EQ(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, 1023, 2, 0),
+		 -HCALL_EIO);
+	CHECK_EQ(call(&vm, HCALL_BLOCK_DISCARD, 0, 2000, 2, 0), -HCALL_EIO);
 	CHECK_EQ(file_size(), 1024 * 512 + 100);
 	teardown();
 }
@@ -551,6 +560,40 @@ static void device(void)
 	teardown();
 }
 
+/* A device with blocks of 4 KiB: told, and asked for, in each mode. */
+static void device_4k(void)
+{
+	struct hcall_device *info;
+
+	for (int i = 0; i < 2; i++) {
+		setup_on(need_env("HCALL_LOOP4K"),
+			 i ? KVM_HCALL_ADD_DIRECT : 0);
+		info = at(&vm, RAM);
+		CHECK_EQ(call(&vm, HCALL_SYS_DEVICE, 0, RAM, 128, 0), 128);
+		CHECK_EQ(info->u.block.block_bytes, 4096);
+		memset(at(&vm, BUF), 0x5b, 8192);
+		CHECK_EQ(wr(8, BUF, 16), 16);
+		CHECK_EQ(wr(8, BUF, 4), -HCALL_EINVAL);
+		CHECK_EQ(rd(4, BUF, 8), -HCALL_EINVAL);
+		CHECK_EQ(rd(16, BUF + 1, 8), 8);
+		CHECK_EQ(*(uint8_t *)at(&vm, BUF + 4096), 0x5b);
+		/*
+		 * Before the zeroes: on tmpfs they make the loop device find
+		 * out that it cannot do the one, and then it does neither.
+		 */
+		CHECK_EQ(call(&vm, HCALL_BLOCK_DISCARD, 0, 16, 8, 0),
+			 info->u.block.max_discard_sectors ? 8
+							   : -HCALL_EOPNOTSUPP);
+		CHECK_EQ(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, 8, 8, 0), 8);
+		CHECK_EQ(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, 8, 9, 0),
+			 -HCALL_EINVAL);
+		CHECK_EQ(rd(8, BUF, 8), 8);
+		CHECK(all_zero(at(&vm, BUF), 4096));
+		CHECK_EQ(call(&vm, HCALL_BLOCK_FLUSH, 0, 0, 0, 0), 0);
+		teardown();
+	}
+}
+
 static void full(void)
 {
 	setup_on(need_env("HCALL_FULL"), 0);
@@ -605,7 +648,8 @@ static void flush_reaches(void)
 		CHECK_EQ(*(uint8_t *)m, 0x99);
 		NEED(!mincore(m, 4096, &vec));
 		NEED(pread(pm, &entry, 8, (uintptr_t)m / 4096 * 8) == 8);
-		NEED(pread(kf, &flags, 8, (entry & ((1ull << 55) - 1)) * 8) == 8);
+		NEED(pread(kf, &flags, 8, (entry & ((1ull << 55) - 1)) * 8) ==
+		     8);
 		CHECK_EQ(flags >> 4 & 1, 0); /* KPF_DIRTY */
 		CHECK_EQ(flags >> 8 & 1, 0); /* KPF_WRITEBACK */
 		close(pm);
@@ -674,6 +718,7 @@ static const struct test tests[] = {
 	{ "block.ext4", ext4 },
 	{ "block.direct", direct },
 	{ "block.device", device },
+	{ "block.device_4k", device_4k },
 	{ "block.full", full },
 	{ "block.broken", broken },
 	{ "block.flush_reaches", flush_reaches },

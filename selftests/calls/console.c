@@ -87,7 +87,10 @@ static void basics(void)
 	for (int i = 0; i < 256; i++)
 		CHECK_EQ((uint8_t)data[i], i);
 
-	NEED(write(in, "\0\xff" "abc", 5) == 5);
+	NEED(write(in,
+		   "\0\xff"
+		   "abc",
+		   5) == 5);
 	CHECK_EQ(call(&vm, HCALL_CONSOLE_GETC, 0, 0, 0, 0), 0);
 	CHECK_EQ(call(&vm, HCALL_CONSOLE_GETC, 0, 0, 0, 0), 255);
 	CHECK_EQ(cread(BUF, 100, 0), 3);
@@ -508,7 +511,8 @@ static void add_errors(void)
 	vm_new(&vm);
 	vm_bind(&vm);
 	/* A socket could carry this instance, which then nobody could close. */
-	CHECK_EQ(vm_add(&vm, HCALL_CLASS_CONSOLE, "c", pair[0], -1, 0), -EINVAL);
+	CHECK_EQ(vm_add(&vm, HCALL_CLASS_CONSOLE, "c", pair[0], -1, 0),
+		 -EINVAL);
 	CHECK_EQ(vm_add(&vm, HCALL_CLASS_CONSOLE, "c", vm.hcall, -1, 0),
 		 -EINVAL);
 	CHECK_EQ(vm_add(&vm, HCALL_CLASS_CONSOLE, "c", null, -1, 0), -EINVAL);

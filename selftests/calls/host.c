@@ -83,7 +83,8 @@ static void binds(void)
 	CHECK_EQ(bind_fd(hcall, vm.vcpu[0].fd), -EINVAL);
 	bind = (struct kvm_hcall_bind){ .flags = 1, .vm_fd = vm.fd };
 	CHECK(ioctl(hcall, KVM_HCALL_BIND, &bind) && errno == EINVAL);
-	bind = (struct kvm_hcall_bind){ .vm_fd = vm.fd, .reserved = { 0, 0, 1 } };
+	bind = (struct kvm_hcall_bind){ .vm_fd = vm.fd,
+					.reserved = { 0, 0, 1 } };
 	CHECK(ioctl(hcall, KVM_HCALL_BIND, &bind) && errno == EINVAL);
 	CHECK(ioctl(hcall, KVM_HCALL_BIND, NULL) && errno == EFAULT);
 	CHECK_EQ(probe(&vm), -HCALL_ENOSYS);
@@ -153,10 +154,9 @@ static void ioctls(void)
 	struct kvm_hcall_stats stats = { 0 };
 	struct kvm_hcall_policy policy = { 0 };
 	struct kvm_hcall_remove remove = { .class_id = HCALL_CLASS_BLOCK };
-	struct kvm_hcall_add add = { .class_id = HCALL_CLASS_BLOCK,
-				     .fd = 0,
-				     .fd_in = -1,
-				     .name = "x" };
+	struct kvm_hcall_add add = {
+		.class_id = HCALL_CLASS_BLOCK, .fd = 0, .fd_in = -1, .name = "x"
+	};
 	int hcall = open_hcall();
 
 	CHECK(ioctl(hcall, _IO('H', 0xbf)) && errno == ENOTTY);
@@ -242,7 +242,8 @@ static void policy_deny(void)
 	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, 0, 0), 1);
 	CHECK_EQ(op->result, -HCALL_EPERM);
 	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, HCALL_BATCH_ASYNC,
-		      RAM + 1024), 1);
+		      RAM + 1024),
+		 1);
 	CHECK_EQ(op->result, -HCALL_EPERM);
 	CHECK_EQ(vm_stats(&vm, HCALL_CLASS_BLOCK).denied, 4);
 	CHECK_EQ(vm_stats(&vm, HCALL_CLASS_BLOCK).errors, 4);
@@ -270,7 +271,8 @@ static void policy_forward(void)
 		vcpu_mode(&vm.vcpu[0], mode);
 		for (int i = 0; i < 3; i++) {
 			CHECK_EQ(call(&vm, HCALL_NR(0xf1, 3), 1, 2, 3,
-				      1ull << 32 | 4), INT64_MIN);
+				      1ull << 32 | 4),
+				 INT64_MIN);
 			CHECK_EQ(run->exit_reason, KVM_EXIT_HYPERCALL);
 			CHECK_EQ(run->hypercall.nr, HCALL_NR(0xf1, 3));
 			CHECK_EQ(run->hypercall.args[0], 1);
@@ -294,7 +296,8 @@ static void policy_forward(void)
 	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, 0, 0), 1);
 	CHECK_EQ(op->result, -HCALL_EOPNOTSUPP);
 	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, HCALL_BATCH_ASYNC,
-		      RAM + 1024), 1);
+		      RAM + 1024),
+		 1);
 	CHECK_EQ(op->result, -HCALL_EOPNOTSUPP);
 	/* A class of ours can be the launcher's too. */
 	vcpu_mode(&vm.vcpu[0], MODE_64);
@@ -406,7 +409,8 @@ static void stats(void)
 	vm_bind(&vm);
 	vm_disk(&vm, "d", make_disk("stats", 65536), 0);
 	for (int i = 0; i < 97; i++)
-		CHECK_EQ(call(&vm, HCALL_BLOCK_READ, 0, i % 64, RAM, 3 - i / 62 * 2),
+		CHECK_EQ(call(&vm, HCALL_BLOCK_READ, 0, i % 64, RAM,
+			      3 - i / 62 * 2),
 			 3 - i / 62 * 2);
 	CHECK_EQ(call(&vm, HCALL_BLOCK_READ, 1, 0, RAM, 1), -HCALL_ENODEV);
 	after = vm_stats(&vm, HCALL_CLASS_BLOCK);

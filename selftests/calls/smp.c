@@ -17,7 +17,7 @@
 
 #include "vmm.h"
 
-#define BUF(i) (RAM + 0x10000 + (i) * 0x40000)
+#define BUF(i) (RAM + 0x10000 + (i)*0x40000)
 
 static volatile bool stop;
 
@@ -45,12 +45,11 @@ static void *reader(void *arg)
 		w->calls++;
 		if (ret < 0) {
 			w->errors++;
-			w->wrong += !w->may_fail ||
-				    (ret != -HCALL_ENODEV &&
-				     ret != -HCALL_EFAULT &&
-				     ret != -HCALL_ENOSYS &&
-				     ret != -HCALL_EPERM &&
-				     ret != -HCALL_EINTR);
+			w->wrong +=
+				!w->may_fail ||
+				(ret != -HCALL_ENODEV && ret != -HCALL_EFAULT &&
+				 ret != -HCALL_ENOSYS && ret != -HCALL_EPERM &&
+				 ret != -HCALL_EINTR);
 			continue;
 		}
 		memcpy(&word, p + (ret - 1) * 512, 8);

@@ -24,7 +24,8 @@ static void probe(void)
 	setup();
 	CHECK_EQ(call(&vm, HCALL_SYS_PROBE, HCALL_CLASS_SYS, 0, 0, 0),
 		 PROBE_SYS);
-	CHECK_EQ(call(&vm, HCALL_SYS_PROBE, HCALL_CLASS_CONSOLE, 0, 0, 0), 0x1f);
+	CHECK_EQ(call(&vm, HCALL_SYS_PROBE, HCALL_CLASS_CONSOLE, 0, 0, 0),
+		 0x1f);
 	CHECK_EQ(call(&vm, HCALL_SYS_PROBE, HCALL_CLASS_BLOCK, 0, 0, 0),
 		 1 << 0 | 1 << 1 | 1 << 4 | 1 << 11 | 1 << 13);
 	CHECK_EQ(call(&vm, HCALL_SYS_PROBE, 0x55, 0, 0, 0), 0);
@@ -180,8 +181,9 @@ static void exits(void)
 	for (int i = 0; i < 3; i++) {
 		struct kvm_run *run = vm.vcpu[0].run;
 
-		CHECK_EQ(call(&vm, HCALL_SYS_EXIT, want[i].reason, 40 + i, 0, 0),
-			 INT64_MIN);
+		CHECK_EQ(
+			call(&vm, HCALL_SYS_EXIT, want[i].reason, 40 + i, 0, 0),
+			INT64_MIN);
 		CHECK_EQ(run->exit_reason, KVM_EXIT_SYSTEM_EVENT);
 		CHECK_EQ(run->system_event.type, want[i].type);
 		CHECK_EQ(run->system_event.ndata, 1);
@@ -232,8 +234,8 @@ static void batch(void)
 			op = op_at(gpa + k * 64);
 			CHECK_EQ(op->flags, HCALL_OP_DONE);
 			CHECK_EQ(op->cookie, 0xc00c1e);
-			CHECK(k == 3 ? op->result == -HCALL_ENOSYS :
-				       op->result > 0);
+			CHECK(k == 3 ? op->result == -HCALL_ENOSYS
+				     : op->result > 0);
 		}
 		CHECK_EQ(op_at(gpa)->result, PROBE_SYS);
 	}
@@ -247,9 +249,8 @@ static void batch(void)
 static void batch_link(void)
 {
 	static const int64_t want[] = {
-		PROBE_SYS,	  -HCALL_EINVAL,    -HCALL_ECANCELED,
-		-HCALL_ECANCELED, PROBE_SYS,	    -HCALL_EINVAL,
-		PROBE_SYS,
+		PROBE_SYS, -HCALL_EINVAL, -HCALL_ECANCELED, -HCALL_ECANCELED,
+		PROBE_SYS, -HCALL_EINVAL, PROBE_SYS,
 	};
 	static const int link[] = { 1, 1, 1, 0, 1, 0, 0 };
 
@@ -371,7 +372,8 @@ static void async(void)
 	op_set(op + 1, HCALL_BLOCK_FLUSH, 0, 0, 0, 0);
 	op_set(op + 2, HCALL_BLOCK_READ, 0, 100, RAM + 8192, 2);
 	op_set(op + 3, HCALL_BLOCK_READ, 9, 0, RAM + 8192, 2);
-	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 4, HCALL_BATCH_ASYNC, EVENT), 4);
+	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 4, HCALL_BATCH_ASYNC, EVENT),
+		 4);
 	CHECK(event_is(42));
 	for (int k = 0; k < 4; k++)
 		CHECK(op[k].flags == HCALL_OP_DONE);
@@ -388,7 +390,8 @@ static void async(void)
 	op_set(op + 2, HCALL_BLOCK_READ, 0, 0, RAM + 4096, 1);
 	op_set(op + 3, HCALL_BLOCK_READ, 0, 1, RAM + 4096, 1);
 	op[0].flags = op[1].flags = HCALL_OP_LINK;
-	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 4, HCALL_BATCH_ASYNC, EVENT), 4);
+	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 4, HCALL_BATCH_ASYNC, EVENT),
+		 4);
 	CHECK(event_is(43));
 	CHECK_EQ(op[0].result, 0);
 	CHECK_EQ(op[1].result, -HCALL_ERANGE);
@@ -399,7 +402,8 @@ static void async(void)
 	op_set(op, HCALL_SYS_EXIT, 0, 0, 0, 0);
 	op_set(op + 1, HCALL_SYS_BATCH, RAM, 1, 0, 0);
 	op_set(op + 2, HCALL_SYS_PROBE, 0, 0, 0, 0);
-	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 3, HCALL_BATCH_ASYNC, EVENT), 3);
+	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 3, HCALL_BATCH_ASYNC, EVENT),
+		 3);
 	/* ... and what waits for nothing is there already. */
 	CHECK_EQ(*(uint64_t *)at(&vm, EVENT), 44);
 	CHECK_EQ(op[0].result, -HCALL_EOPNOTSUPP);
@@ -409,13 +413,15 @@ static void async(void)
 	/* Nothing of the batch happens if it cannot be started. */
 	op_set(op, HCALL_SYS_PROBE, 0, 0, 0, 0);
 	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, HCALL_BATCH_ASYNC,
-		      EVENT + 4), -HCALL_EINVAL);
+		      EVENT + 4),
+		 -HCALL_EINVAL);
 	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, HCALL_BATCH_ASYNC, HOLE),
 		 -HCALL_EFAULT);
 	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, HCALL_BATCH_ASYNC, ROM),
 		 -HCALL_EFAULT);
 	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, HOLE - 64, 2, HCALL_BATCH_ASYNC,
-		      EVENT), -HCALL_EFAULT);
+		      EVENT),
+		 -HCALL_EFAULT);
 	CHECK_EQ(op->flags, 0);
 	CHECK_EQ(*(uint64_t *)at(&vm, EVENT), 44);
 	vm_free(&vm);
@@ -495,7 +501,8 @@ static void batch_flip(void)
 	vm_disk(&vm, "d", make_disk("d", 65536), KVM_HCALL_ADD_READONLY);
 	op = op_at(RAM);
 	for (int k = 0; k < 64; k++)
-		op_set(op + k, HCALL_BLOCK_READ, 0, k, RAM + 0x10000 + k * 512, 1);
+		op_set(op + k, HCALL_BLOCK_READ, 0, k, RAM + 0x10000 + k * 512,
+		       1);
 	flip_stop = false;
 	NEED(!pthread_create(&thread, NULL, flip, op));
 	for (int i = 0; i < 300; i++) {

@@ -247,8 +247,8 @@ void call_set(struct vcpu *vcpu, uint32_t nr, uint64_t a, uint64_t b,
 		.r8 = 0x8888,
 		.r15 = 0xffff,
 		.rsp = STACK,
-		.rip = strcmp(vcpu->insn, "vmcall") ? CODE_VMMCALL :
-						      CODE_VMCALL,
+		.rip = strcmp(vcpu->insn, "vmcall") ? CODE_VMMCALL
+						    : CODE_VMCALL,
 		/* IOPL 3, so that CPL 3 can leave by the port. */
 		.rflags = 2 | 3 << 12,
 	};
@@ -274,8 +274,7 @@ int64_t call_run(struct vcpu *vcpu)
 		NEED(!ret);
 		break;
 	}
-	if (vcpu->run->exit_reason != KVM_EXIT_IO ||
-	    vcpu->run->io.port != PORT)
+	if (vcpu->run->exit_reason != KVM_EXIT_IO || vcpu->run->io.port != PORT)
 		return INT64_MIN;
 	NEED(!ioctl(vcpu->fd, KVM_GET_REGS, &after));
 	/* All but RAX are kept. */

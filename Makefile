@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0
+# What people type; 'make help' lists it.  Kbuild is the kernel's part.
+
+# The kernel that 'make modules' builds for: this machine's own if its headers
+# are installed, else the test host's.
+KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
+
+# The kernel of the test host, and all kernels that 'make test' runs on.
+KERNEL ?= 6.12
+KERNELS ?= 6.12 7.2
+
+PREFIX ?= /usr/local
+BUILD := build
+export KERNEL
+
+# Kbuild writes beside its sources: give it a tree of links for each kernel.
+define link_sources
+	@mkdir -p $(1)
+	@cp -rsfT $(CURDIR)/kmod $(1)/kmod
+	@ln -sfn $(CURDIR)/uapi $(1)/uapi
+	@ln -sfn $(CURDIR)/Kbuild $(1)/Kbuild
+endef
+
+all: modules tools samples
+
+help:
+	@echo 'make            modules, tools and samples'
+	@echo 'make demo       set up, build, and run a guest on a real disk image'
+	@echo 'make test       set up, build, and run every test on Linux $(KERNELS)'
+	@echo 'make bench      count the host instructions of each call'
+	@echo 'make check      lint: compiler, sparse, checkpatch, clang-format, shellcheck'
+	@echo 'make host       a shell in the test host, with everything built'
+	@echo 'make modules    kvm_hcall.ko for this machine (KVER=, KDIR=)'
+	@echo 'make tools      tools/hvrun/hvrun'
+	@echo 'make samples    samples/hello, samples/hello32, samples/shell'
+	@echo 'make install    module, tools, headers, man pages (PREFIX=, DESTDIR=)'
+	@echo 'make clean'
+	@echo
+	@echo 'KERNEL=6.12|7.2 is the kernel of the test host, KERNELS= those of make test.'
+
+ifneq ($(wildcard $(KDIR)/Makefile),)
+modules:
+	$(call link_sources,$(BUILD)/$(KVER))
+	$(MAKE) -C $(KDIR) M=$(CURDIR)/$(BUILD)/$(KVER) modules
+	@ln -sfn $(BUILD)/$(KVER)/kvm_hcall.ko kvm_hcall.ko
+else
+modules: module-$(KERNEL)
+	@ln -sfn $(BUILD)/$(KERNEL)/kvm_hcall.ko kvm_hcall.ko
+	@echo 'no kernel headers in $(KDIR): kvm_hcall.ko is for the test host (Linux $(KERNEL))'
+endif
+
+# For a kernel of the test host, whose headers come from its package.
+module-%:
+	@selftests/setup build host
+	$(call link_sources,$(BUILD)/$*)
+	selftests/kernel make $* M=$(CURDIR)/$(BUILD)/$* HCALL_CFLAGS=-Werror W=1 modules
+
+tools:
+	$(MAKE) -C tools/hvrun
+
+samples:
+	$(MAKE) -C samples
+
+selftests:
+	$(MAKE) -C selftests
+
+# Everything that runs inside a test host of one kernel.
+host-files-%: module-% tools samples selftests
+	@mkdir -p $(BUILD)/$*/tests
+	@cp -rsfT $(CURDIR)/selftests/module $(BUILD)/$*/tests
+	selftests/kernel make $* M=$(CURDIR)/$(BUILD)/$*/tests modules
+	@ln -sf tests/in_the_way.ko tests/in_the_way_livepatch.ko $(BUILD)/$*
+
+demo:
+	@selftests/demo
+
+test:
+	@selftests/run-all $(KERNELS)
+
+bench:
+	@selftests/bench/run
+
+check:
+	@selftests/check
+
+host:
+	@selftests/setup build host
+	@$(MAKE) --no-print-directory host-files-$(KERNEL)
+	@selftests/host -i -k $(KERNEL)
+
+install: tools
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/linux \
+		$(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)/lib/udev/rules.d
+	install -m 755 tools/hvrun/hvrun $(DESTDIR)$(PREFIX)/bin
+	install -m 644 uapi/hcall.h uapi/hcall_call.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 uapi/linux/kvm_hcall.h $(DESTDIR)$(PREFIX)/include/linux
+	install -m 644 Documentation/man/hvrun.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 tools/60-kvm-hcall.rules $(DESTDIR)/lib/udev/rules.d
+ifneq ($(wildcard $(KDIR)/Makefile),)
+install: install-modules
+install-modules: modules
+	$(MAKE) -C $(KDIR) M=$(CURDIR)/$(BUILD)/$(KVER) INSTALL_MOD_PATH=$(DESTDIR) modules_install
+.PHONY: install-modules
+endif
+
+clean:
+	rm -rf $(BUILD) kvm_hcall.ko
+	$(MAKE) -C tools/hvrun clean
+	$(MAKE) -C samples clean
+	$(MAKE) -C selftests clean
+
+.PHONY: all help modules tools samples selftests demo test bench check host install clean

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hvrun run: the options, and the life of a guest.  Disks and console are
+ * opened once; VM, memory and the module's instance are new at each reboot, and
+ * the kernel is read again.
+ *
+ * The main thread waits in supervise() for signals (by signalfd: all of them
+ * are blocked everywhere else), for the guest's end and for the console.
+ */
+#include <argp.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hvrun.h"
+
+/* How long a reader may take nothing of the output after we were told to stop. */
+#define DRAIN_TIMEOUT_MS 1000
+
+struct config {
+	uint64_t ram_bytes;
+	unsigned int cpus;
+	struct disk *disks;
+	const char *console;
+	bool stats;
+	bool json;
+	char *kernel;
+	char **args;
+};
+
+/* ---- Options ------------------------------------------------------------- */
+
+enum {
+	OPT_MEM = 256,
+	OPT_CPUS,
+	OPT_DISK,
+	OPT_CONSOLE,
+	OPT_STATS,
+	OPT_JSON
+};
+
+static const struct argp_option options[] = {
+	{ "mem", OPT_MEM, "SIZE", 0,
+	  "Guest memory, in bytes or with K, M or G (default 256M)", 0 },
+	{ "cpus", OPT_CPUS, "N", 0, "Number of CPUs (default 1)", 0 },
+	{ "disk", OPT_DISK, "NAME=PATH", 0,
+	  "Add a disk, a file or block device; with ',ro' after PATH the guest "
+	  "can only read it, with ',direct' the host's page cache is not used. "
+	  "The first disk is unit 0, and so on",
+	  0 },
+	{ "console", OPT_CONSOLE, "WHERE", 0,
+	  "Where the guest's console is: stdio (the default), pty, file:PATH "
+	  "(output only) or none",
+	  0 },
+	{ "stats", OPT_STATS, NULL, 0,
+	  "At the end, print counts of calls, exits and more on stderr", 0 },
+	{ "json", OPT_JSON, NULL, 0,
+	  "Print the counts of --stats as one JSON object, the last line on stderr",
+	  0 },
+	{ "verbose", 'v', NULL, 0, "Say what is done", 0 },
+	{ 0 },
+};
+
+static uint64_t parse_size(const char *arg, struct argp_state *state)
+{
+	unsigned long long value;
+	uint64_t bytes, unit = 1;
+	char *end;
+
+	errno = 0;
+	value = strtoull(arg, &end, 10);
+	if (*arg < '0' || *arg > '9' || errno)
+		argp_error(state, "--mem %s: is no size; say for example 256M",
+			   arg);
+	if (*end == 'K' || *end == 'k')
+		unit = KIB;
+	else if (*end == 'M' || *end == 'm')
+		unit = MIB;
+	else if (*end == 'G' || *end == 'g')
+		unit = GIB;
+	if (end[unit != 1])
+		argp_error(state, "--mem %s: is no size; say for example 256M",
+			   arg);
+	if (__builtin_mul_overflow((uint64_t)value, unit, &bytes) ||
+	    bytes > (1ull << 52))
+		bytes = 1ull << 52; /* more than any host has: refused later */
+	if (bytes < RAM_MIN_BYTES)
+		argp_error(state,
+			   "--mem %s: is too little; at least 2M is needed%s",
+			   arg, unit == 1 ? " (and M means MiB)" : "");
+	if (bytes % (4 * KIB))
+		argp_error(state, "--mem %s: is no multiple of 4K", arg);
+	return bytes;
+}
+
+static unsigned int parse_cpus(const char *arg, struct argp_state *state)
+{
+	unsigned long value;
+	char *end;
+
+	errno = 0;
+	value = strtoul(arg, &end, 10);
+	if (*arg < '0' || *arg > '9' || *end || !value)
+		argp_error(state, "--cpus %s: is no number of CPUs", arg);
+	if (errno || value > 1000000)
+		return 1000000; /* refused later, with what the host can */
+	return value;
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct config *config = state->input;
+	const char *mistake;
+
+	switch (key) {
+	case OPT_MEM:
+		config->ram_bytes = parse_size(arg, state);
+		return 0;
+	case OPT_CPUS:
+		config->cpus = parse_cpus(arg, state);
+		return 0;
+	case OPT_DISK:
+		mistake = disk_parse(arg, &config->disks);
+		if (mistake)
+			argp_error(state, "--disk %s: %s", arg, mistake);
+		return 0;
+	case OPT_CONSOLE:
+		config->console = arg;
+		if (!console_valid(arg))
+			argp_error(
+				state,
+				"--console %s: is none of stdio, pty, file:PATH, none",
+				arg);
+		return 0;
+	case OPT_JSON:
+		config->json = true;
+		config->stats = true;
+		return 0;
+	case OPT_STATS:
+		config->stats = true;
+		return 0;
+	case 'v':
+		verbose = true;
+		return 0;
+	case ARGP_KEY_ARG: /* the rest is the guest's, options and all */
+		config->kernel = arg;
+		config->args = state->argv + state->next;
+		state->next = state->argc;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state,
+			   "which kernel? Say: hvrun run -- KERNEL [ARGS...]");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse_option,
+	.args_doc = "-- KERNEL [ARGS...]",
+	.doc = "Start KERNEL, a Multiboot 1, PVH or 64-bit ELF file, in a virtual "
+	       "machine.\v"
+	       "On a terminal, Ctrl-A X leaves and Ctrl-A H shows the other keys.\n"
+	       "The exit status is the guest's; it is 125 if hvrun itself failed, "
+	       "128 + N if signal N ended it. See hvrun(1).",
+};
+
+/* ---- Signals ------------------------------------------------------------- */
+
+/* A signal that was ignored when we were started, as by nohup, stays ignored. */
+static int open_signals(void)
+{
+	static const int signals[] = { SIGINT,	SIGTERM, SIGHUP,  SIGQUIT,
+				       SIGTSTP, SIGCONT, SIGWINCH };
+	struct sigaction old;
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		if (sigaction(signals[i], NULL, &old) == 0 &&
+		    old.sa_handler != SIG_IGN)
+			sigaddset(&set, signals[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		die("signalfd: %s", strerror(errno));
+	return fd;
+}
+
+/* Stop as if SIGTSTP were not blocked; return when we are continued. */
+static void suspend(void)
+{
+	sigset_t set;
+
+	terminal_restore();
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	raise(SIGTSTP);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+/* ---- The life of a guest ------------------------------------------------- */
+
+#define NOT_TOLD -1
+
+struct guest {
+	struct vm vm;
+	struct console *con;
+	int hcall_fd;
+	int signal_fd;
+	int told; /* to end with this status, by a signal or a key; or NOT_TOLD */
+};
+
+static void stop(struct guest *guest, int status)
+{
+	guest->told = status;
+	vm_stop(&guest->vm, status);
+}
+
+/* What the guest did first counts, but a reboot does not undo a signal. */
+static int outcome_of(const struct guest *guest)
+{
+	int outcome = atomic_load(&guest->vm.outcome);
+
+	if (outcome == VM_REBOOT && guest->told != NOT_TOLD)
+		return guest->told;
+	return outcome;
+}
+
+/* Return a signal's exit status if it asks us to end, or else 0. */
+static int take_signal(struct guest *guest)
+{
+	struct signalfd_siginfo info;
+
+	if (read(guest->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return 0;
+	switch (info.ssi_signo) {
+	case SIGWINCH:
+		if (guest->con)
+			hcall_resize(guest->hcall_fd, guest->con);
+		return 0;
+	case SIGTSTP:
+		suspend();
+		__attribute__((fallthrough)); /* it may not have stopped us */
+	case SIGCONT:
+		if (guest->con)
+			console_raw(guest->con);
+		return 0;
+	default:
+		return 128 + info.ssi_signo;
+	}
+}
+
+/*
+ * Until the guest has ended, no vCPU runs, and its output is out.  After we
+ * were told to stop, a reader that takes nothing is waited for only so long;
+ * a second signal ends even that.  Return the outcome.
+ */
+static int supervise(struct guest *guest)
+{
+	struct pollfd fds[2 + CONSOLE_MAX_FDS] = {
+		{ guest->signal_fd, POLLIN, 0 },
+		{ guest->vm.ended_fd, POLLIN, 0 },
+	};
+	struct pollfd *con_fds = fds + 2;
+	bool ended = false;
+	int status, count, ready;
+
+	for (;;) {
+		count = console_poll(guest->con, con_fds, ended);
+		if (ended && !count)
+			return outcome_of(guest);
+		ready = poll(fds, 2 + count,
+			     ended && guest->told != NOT_TOLD ? DRAIN_TIMEOUT_MS
+							      : -1);
+		if (ready < 0)
+			continue;
+		if (ready == 0) {
+			say("nobody reads the guest's last output: it is lost");
+			return outcome_of(guest);
+		}
+		status = fds[0].revents ? take_signal(guest) : 0;
+		if (status && ended)
+			return status;
+		if (status)
+			stop(guest, status);
+		switch (console_relay(guest->con, con_fds, count)) {
+		case CONSOLE_GOES_ON:
+			break;
+		case CONSOLE_LEAVE:
+			stop(guest, 0);
+			break;
+		case CONSOLE_BROKEN:
+			stop(guest, HVRUN_FAILED);
+			break;
+		}
+		if (fds[1].revents) {
+			vm_join(&guest->vm);
+			fds[1].fd = -1;
+			ended = true;
+		}
+	}
+}
+
+static double seconds_since(const struct timespec *start)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)(now.tv_sec - start->tv_sec) +
+	       (double)(now.tv_nsec - start->tv_nsec) / 1e9;
+}
+
+/* From power-on to power-off or reboot. */
+static int run_once(struct guest *guest, const struct config *config,
+		    struct stats *stats)
+{
+	int outcome;
+
+	vm_create(&guest->vm, config->ram_bytes, config->cpus, config->kernel,
+		  config->args);
+	guest->hcall_fd = hcall_open(&guest->vm);
+	for (struct disk *d = config->disks; d; d = d->next)
+		hcall_add_disk(guest->hcall_fd, d);
+	/* Only now: it empties a file, and all that can be mistaken is right. */
+	if (!guest->con)
+		guest->con = console_open(config->console);
+	if (guest->con) {
+		hcall_add_console(guest->hcall_fd, guest->con);
+		console_raw(guest->con);
+	}
+	hcall_seal(guest->hcall_fd);
+	vm_start(&guest->vm);
+
+	outcome = supervise(guest);
+	if (config->stats)
+		stats_add(stats, &guest->vm, guest->hcall_fd);
+	close(guest->hcall_fd);
+	vm_destroy(&guest->vm);
+	return outcome;
+}
+
+int run_command(int argc, char **argv)
+{
+	struct config config = {
+		.ram_bytes = 256 * MIB,
+		.cpus = 1,
+		.console = "stdio",
+	};
+	struct stats stats = { 0 };
+	struct guest guest = { .told = NOT_TOLD };
+	struct timespec start;
+	int outcome;
+
+	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &config);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (struct disk *d = config.disks; d; d = d->next)
+		disk_open(d);
+	guest.signal_fd = open_signals();
+	do {
+		outcome = run_once(&guest, &config, &stats);
+	} while (outcome == VM_REBOOT);
+
+	console_close(guest.con);
+	terminal_restore();
+	if (config.json)
+		stats_print_json(&stats, seconds_since(&start), outcome);
+	else if (config.stats)
+		stats_print(&stats, seconds_since(&start));
+	return outcome;
+}
