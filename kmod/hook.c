@@ -559,9 +559,9 @@ static long hook_count_inside(void)
  *
  * Context: module exit.  No instance is open (each holds the module), so no
  * call is served, but a vCPU of any VM may be on its way through our function.
- * First nobody enters it; then all who have counted themselves in leave; then
- * all who were just before the count, or just behind it, are gone, as they do
- * not sleep there.
+ * First nobody enters it, and ftrace waits until those who were on their way
+ * have counted themselves in; then those leave; then whoever stood just behind
+ * the count is gone, as nobody sleeps there.
  */
 void hcall_hook_detach(void)
 {
@@ -575,7 +575,6 @@ void hcall_hook_detach(void)
 	while (ret)
 		ssleep(60);
 	ftrace_free_filter(&hook_ops);
-	synchronize_rcu_tasks();
 	while (hook_count_inside())
 		msleep(20);
 	synchronize_rcu_tasks();
