@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The one place through which every call passes, whatever door it came by:
- * policy, the table of services, statistics.
+ * The table of services, and what is uncommon about dispatch.h.
  */
 #include <linux/kernel.h>
 
+#include "dispatch.h"
 #include "internal.h"
 
 /* A new service is one line here and one file in hcall/. */
@@ -48,9 +48,18 @@ s64 hcall_error(long error)
 	}
 }
 
-static s64 dispatch_by_policy(struct hcall_call *call, u8 policy,
-			      struct hcall_stats __percpu *stats, u32 index)
+/**
+ * hcall_by_policy() - answer a call that its class's policy does not let in
+ * @call:   the call
+ * @policy: not KVM_HCALL_HANDLE
+ * @index:  HCALL_INDEX_* of its class
+ *
+ * Return: the guest's result.
+ */
+s64 hcall_by_policy(struct hcall_call *call, u8 policy, u32 index)
 {
+	struct hcall_stats __percpu *stats = call->vm->stats;
+
 	if (policy == KVM_HCALL_DENY) {
 		this_cpu_inc(stats->of[index].denied);
 		return -HCALL_EPERM;
@@ -61,44 +70,4 @@ static s64 dispatch_by_policy(struct hcall_call *call, u8 policy,
 	this_cpu_inc(stats->of[index].forwarded);
 	call->after = HCALL_AFTER_FORWARD;
 	return 0;
-}
-
-/**
- * hcall_dispatch() - answer a call
- * @call: all IN fields set, @call->after HCALL_AFTER_RETURN, @call->bytes 0
- *
- * Context: process, inside kvm->srcu; may sleep.
- * Return: the guest's result; HCALL_DEFER if @call->nowait and it cannot be
- * answered without waiting, then nothing has been counted.
- */
-s64 hcall_dispatch(struct hcall_call *call)
-{
-	struct hcall_vm *vm = call->vm;
-	struct hcall_stats __percpu *stats = vm->stats;
-	/* Eight bits each, so in bounds of every table of 256. */
-	u8 class_id = HCALL_NR_CLASS(call->nr);
-	u8 function = HCALL_NR_FUNCTION(call->nr);
-	const struct hcall_service *service = hcall_services[class_id];
-	u32 index = service ? service->index : HCALL_INDEX_OTHER;
-	u8 policy = READ_ONCE(vm->policy[class_id]);
-	hcall_fn fn = NULL;
-	s64 result;
-
-	if (unlikely(policy != KVM_HCALL_HANDLE)) {
-		result = dispatch_by_policy(call, policy, stats, index);
-		goto count;
-	}
-
-	if (likely(service && function < service->nr_fn))
-		fn = service->fn[array_index_nospec(function, service->nr_fn)];
-	result = likely(fn) ? fn(call) : -HCALL_ENOSYS;
-	if (unlikely(result == HCALL_DEFER))
-		return result;
-count:
-	this_cpu_inc(stats->of[index].calls);
-	if (result < 0)
-		this_cpu_inc(stats->of[index].errors);
-	if (call->bytes)
-		this_cpu_add(stats->of[index].bytes, call->bytes);
-	return result;
 }

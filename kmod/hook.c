@@ -30,6 +30,7 @@
 #include <linux/sched/mm.h>
 #include <linux/static_call.h>
 
+#include "dispatch.h"
 #include "internal.h"
 
 #define HOOK_NAME "kvm_emulate_hypercall"

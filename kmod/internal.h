@@ -219,7 +219,6 @@ struct hcall_service {
 extern const struct hcall_service hcall_sys, hcall_console, hcall_block;
 
 /* dispatch.c */
-s64 hcall_dispatch(struct hcall_call *call);
 s64 hcall_error(long error);
 
 extern const struct hcall_service *const hcall_services[256];

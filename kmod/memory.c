@@ -20,9 +20,11 @@ static __always_inline struct kvm_memory_slot *
 slot_of(struct hcall_vm *vm, u64 gpa, unsigned int dir)
 {
 	u32 bad = KVM_MEMSLOT_INVALID | KVM_MEM_GUEST_MEMFD;
+	struct kvm *kvm = vm->binding.kvm;
 	struct kvm_memory_slot *slot;
 
-	slot = __gfn_to_memslot(kvm_memslots(vm->binding.kvm), gpa_to_gfn(gpa));
+	slot = __gfn_to_memslot(srcu_dereference(kvm->memslots[0], &kvm->srcu),
+				gpa_to_gfn(gpa));
 	if (dir == ITER_DEST)
 		bad |= KVM_MEM_READONLY;
 	return slot && !(slot->flags & bad) ? slot : NULL;
@@ -96,7 +98,7 @@ static noinline int buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
 	}
 	buffer->logged = true; /* one of them may be */
 	iov_iter_init(&buffer->iter, dir, buffer->iov, n, total);
-	return 0;
+	return len ? 1 : 0;
 }
 
 /**
@@ -107,11 +109,11 @@ static noinline int buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
  * @dir:    ITER_DEST if it will be written to, else ITER_SOURCE
  * @buffer: OUT
  *
- * The whole range is checked.  The iterator covers less of it only if it
- * crosses more than HCALL_SEGMENTS memslots.  After writing to it, if it is
- * @logged, the caller calls hcall_dirty().
+ * The whole range is checked.  After writing to it, if it is @logged, the
+ * caller calls hcall_dirty().
  *
- * Return: 0 or -EFAULT.
+ * Return: 0; 1: the iterator covers only the first part, as the buffer crosses
+ * more than HCALL_SEGMENTS memslots; -EFAULT.
  */
 int hcall_buffer(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir,
 		 struct hcall_buffer *buffer)

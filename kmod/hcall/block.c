@@ -33,6 +33,7 @@
  * @sectors:     size, fixed
  * @block_bytes: sectors and counts must be multiples of this many bytes
  * @physical_bytes: a hint for the guest
+ * @sector_mask: the same, as bits of a sector or count that must be 0
  * @memory_mask: address bits that direct I/O wants to be 0
  * @iocb_flags:  how the file was opened; later changes by fcntl(2) are ignored
  * @regular:     a regular file, not a block device
@@ -44,6 +45,7 @@ struct block_disk {
 	u64 sectors;
 	u32 block_bytes;
 	u32 physical_bytes;
+	u32 sector_mask;
 	u32 memory_mask;
 	int iocb_flags;
 	bool regular;
@@ -69,7 +71,6 @@ block_range(struct hcall_call *call, u64 unit, u64 sector, u64 sectors, u64 cap,
 {
 	struct hcall_dev *dev;
 	struct block_disk *disk;
-	u64 mask;
 
 	if (!sectors)
 		return -HCALL_EINVAL;
@@ -79,8 +80,7 @@ block_range(struct hcall_call *call, u64 unit, u64 sector, u64 sectors, u64 cap,
 	if (sectors > cap)
 		return -HCALL_E2BIG;
 	disk = container_of(dev, struct block_disk, dev);
-	mask = (disk->block_bytes >> HCALL_SECTOR_SHIFT) - 1;
-	if ((sector | sectors) & mask)
+	if ((sector | sectors) & disk->sector_mask)
 		return -HCALL_EINVAL;
 	if (access != BLOCK_READS && dev->flags & HCALL_DEVICE_READONLY)
 		return -HCALL_EROFS;
@@ -94,13 +94,11 @@ block_range(struct hcall_call *call, u64 unit, u64 sector, u64 sectors, u64 cap,
 	return 0;
 }
 
-/* Would this write do more to the launcher than write? */
+/* Would this write to a regular file do more to the launcher than write? */
 static int block_may_write(const struct block_disk *disk, loff_t pos, u64 len)
 {
 	const struct inode *inode = file_inode(disk->file);
 
-	if (!disk->regular)
-		return 0;
 	/* Somebody cut the file: a write would make it longer again. */
 	if (unlikely(pos + len > i_size_read(inode)))
 		return -EIO;
@@ -120,26 +118,28 @@ static __always_inline ssize_t block_rw(const struct block_disk *disk,
 					bool nowait)
 {
 	struct file *file = disk->file;
+	/* No ki_ioprio: then the block layer takes the thread's own. */
 	struct kiocb iocb = {
 		.ki_filp = file,
 		.ki_pos = pos,
 		.ki_flags = disk->iocb_flags | (nowait ? IOCB_NOWAIT : 0),
-		.ki_ioprio = get_current_ioprio(),
 	};
 	ssize_t ret;
 
 	if (iov_iter_rw(iter) == READ)
 		return file->f_op->read_iter(&iocb, iter);
+	if (!disk->regular)
+		return file->f_op->write_iter(&iocb, iter);
 	ret = block_may_write(disk, pos, iov_iter_count(iter));
 	if (ret)
 		return ret;
 	/* A frozen file system makes us wait. */
 	if (!nowait)
-		file_start_write(file);
-	else if (!file_start_write_trylock(file))
+		sb_start_write(file_inode(file)->i_sb);
+	else if (!sb_start_write_trylock(file_inode(file)->i_sb))
 		return -EAGAIN;
 	ret = file->f_op->write_iter(&iocb, iter);
-	file_end_write(file);
+	sb_end_write(file_inode(file)->i_sb);
 	return ret;
 }
 
@@ -203,6 +203,7 @@ static __always_inline s64 block_transfer(struct hcall_call *call, unsigned int 
 	struct block_range range __uninitialized; /* block_range() */
 	u64 gpa = call->args[2];
 	ssize_t done;
+	int partial;
 	s64 ret;
 
 	ret = block_range(call, call->args[0], call->args[1], call->args[3],
@@ -211,29 +212,32 @@ static __always_inline s64 block_transfer(struct hcall_call *call, unsigned int 
 			  &range);
 	if (ret)
 		return ret;
-	if (hcall_buffer(call->vm, gpa, range.len, dir, &buffer))
+	partial = hcall_buffer(call->vm, gpa, range.len, dir, &buffer);
+	if (unlikely(partial < 0))
 		return -HCALL_EFAULT;
 
-	if (call->nowait && !(range.disk->file->f_mode & FMODE_NOWAIT))
-		return HCALL_DEFER;
-	if (unlikely(iov_iter_count(&buffer.iter) < range.len ||
-		     (range.disk->memory_mask &&
-		      iov_iter_alignment(&buffer.iter) &
-			      range.disk->memory_mask))) {
+	if (unlikely(partial || (range.disk->memory_mask &&
+				 iov_iter_alignment(&buffer.iter) &
+					 range.disk->memory_mask))) {
 		if (call->nowait)
 			return HCALL_DEFER;
 		done = block_bounce(call, &range, gpa, dir);
-	} else {
-		done = block_rw(range.disk, range.pos, &buffer.iter,
-				call->nowait);
-		/* The worker does it again, whole. */
-		if (call->nowait && done != range.len)
+	} else if (unlikely(call->nowait)) {
+		if (!(range.disk->file->f_mode & FMODE_NOWAIT))
 			return HCALL_DEFER;
+		done = block_rw(range.disk, range.pos, &buffer.iter, true);
+		/* The worker does it again, whole. */
+		if (done != range.len)
+			return HCALL_DEFER;
+	} else {
+		done = block_rw(range.disk, range.pos, &buffer.iter, false);
 	}
 	if (likely(done > 0)) {
 		call->bytes = done;
 		if (dir == ITER_DEST && unlikely(buffer.logged))
 			hcall_dirty(call->vm, gpa, done);
+		if (likely(done == range.len))
+			return call->args[3];
 	}
 	return block_count(range.disk, done);
 }
@@ -268,8 +272,10 @@ static s64 block_flush(struct hcall_call *call)
 
 static int block_fallocate(const struct block_range *range, int mode)
 {
-	int ret = block_may_write(range->disk, range->pos, range->len);
+	int ret = 0;
 
+	if (range->disk->regular)
+		ret = block_may_write(range->disk, range->pos, range->len);
 	return ret ?: vfs_fallocate(range->disk->file,
 				    mode | FALLOC_FL_KEEP_SIZE, range->pos,
 				    range->len);
@@ -442,6 +448,7 @@ static struct hcall_dev *block_add(struct hcall_vm *vm,
 	if (!size || size % disk->block_bytes)
 		goto put;
 	disk->sectors = size / HCALL_SECTOR_BYTES;
+	disk->sector_mask = disk->block_bytes / HCALL_SECTOR_BYTES - 1;
 	disk->regular = S_ISREG(file_inode(disk->file)->i_mode);
 	disk->iocb_flags = disk->file->f_iocb_flags;
 	if (add->flags & KVM_HCALL_ADD_READONLY)

@@ -185,7 +185,7 @@ static s64 console_transfer(struct hcall_call *call, unsigned int dir)
 		return -HCALL_ENODEV;
 	if (len > HCALL_CONSOLE_MAX_BYTES)
 		return -HCALL_E2BIG;
-	if (hcall_buffer(call->vm, gpa, len, dir, &buffer))
+	if (hcall_buffer(call->vm, gpa, len, dir, &buffer) < 0)
 		return -HCALL_EFAULT;
 
 	end = dir == ITER_DEST ? &console->in : &console->out;

@@ -8,6 +8,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include "dispatch.h"
 #include "internal.h"
 
 static s64 sys_probe(struct hcall_call *call)

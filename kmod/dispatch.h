@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The one place through which every call passes, whatever door it came by:
+ * policy, the table of services, statistics.
+ */
+#ifndef HCALL_DISPATCH_H
+#define HCALL_DISPATCH_H
+
+#include "internal.h"
+
+s64 hcall_by_policy(struct hcall_call *call, u8 policy, u32 index);
+
+/**
+ * hcall_dispatch() - answer a call
+ * @call: all IN fields set, @call->after HCALL_AFTER_RETURN, @call->bytes 0
+ *
+ * Inline: a call and a return cost as much as half of what it does.
+ *
+ * Context: process, inside kvm->srcu; may sleep.
+ * Return: the guest's result; HCALL_DEFER if @call->nowait and it cannot be
+ * answered without waiting, then nothing has been counted.
+ */
+static __always_inline s64 hcall_dispatch(struct hcall_call *call)
+{
+	struct hcall_vm *vm = call->vm;
+	/* Eight bits each, so in bounds of every table of 256. */
+	u8 class_id = HCALL_NR_CLASS(call->nr);
+	u8 function = HCALL_NR_FUNCTION(call->nr);
+	const struct hcall_service *service = hcall_service(class_id);
+	u32 index = service ? service->index : HCALL_INDEX_OTHER;
+	u8 policy = READ_ONCE(vm->policy[class_id]);
+	hcall_fn fn = NULL;
+	s64 result;
+
+	if (unlikely(policy != KVM_HCALL_HANDLE)) {
+		result = hcall_by_policy(call, policy, index);
+	} else {
+		if (likely(service && function < service->nr_fn))
+			fn = service->fn[array_index_nospec(function,
+							    service->nr_fn)];
+		result = likely(fn) ? fn(call) : -HCALL_ENOSYS;
+		if (unlikely(result == HCALL_DEFER))
+			return result;
+	}
+	this_cpu_inc(vm->stats->of[index].calls);
+	if (unlikely(result < 0))
+		this_cpu_inc(vm->stats->of[index].errors);
+	if (call->bytes)
+		this_cpu_add(vm->stats->of[index].bytes, call->bytes);
+	return result;
+}
+
+#endif
