@@ -239,7 +239,7 @@ static void notrace hook_callback(unsigned long ip, unsigned long parent_ip,
 {
 	struct kvm_vcpu *vcpu = (void *)ftrace_regs_get_argument(fregs, 0);
 	u32 nr = vcpu->arch.regs[VCPU_REGS_RAX];
-	int (*target)(struct kvm_vcpu *);
+	int (*target)(struct kvm_vcpu *vcpu);
 
 	if (likely(nr >> 16 != HCALL_PREFIX >> 16))
 		return;

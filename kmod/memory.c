@@ -78,7 +78,8 @@ int hcall_check(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir)
 
 /* The buffer crosses memslots: walk them. */
 static noinline int buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
-			     unsigned int dir, struct hcall_buffer *buffer)
+				      unsigned int dir,
+				      struct hcall_buffer *buffer)
 {
 	unsigned int n = 0;
 	u64 total = 0;

@@ -148,8 +148,8 @@ static __always_inline ssize_t block_rw(const struct block_disk *disk,
  * more memslots than an iov_iter of ours holds.
  */
 static noinline ssize_t block_bounce(struct hcall_call *call,
-			    const struct block_range *range, u64 gpa,
-			    unsigned int dir)
+				     const struct block_range *range, u64 gpa,
+				     unsigned int dir)
 {
 	size_t size = min_t(u64, range->len, BOUNCE_BYTES);
 	struct iov_iter iter;
