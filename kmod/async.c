@@ -56,7 +56,8 @@ static bool async_element(struct async_batch *batch, bool nowait)
 	if (!hcall_batch_element(&call, op, &batch->failed))
 		return false;
 	/* A guest that took the memory away gets no answer. */
-	hcall_batch_answer(batch->vm, NULL, batch->gpa, batch->next, op);
+	hcall_batch_answer(batch->vm, batch->gpa + batch->next * sizeof(*op),
+			   op);
 	batch->next++;
 	return true;
 }

@@ -34,7 +34,6 @@ static_assert(HCALL_NAME_BYTES == KVM_HCALL_NAME_BYTES);
 
 struct hcall_call;
 struct hcall_service;
-struct hcall_span;
 struct kvm;
 struct kvm_vcpu;
 
@@ -245,8 +244,7 @@ static inline struct hcall_dev *hcall_dev(const struct hcall_call *call,
 /* hcall/sys.c, for both kinds of batch */
 bool hcall_batch_element(struct hcall_call *call, struct hcall_op *op,
 			 bool *failed);
-int hcall_batch_answer(struct hcall_vm *vm, const struct hcall_span *span,
-		       u64 gpa, u32 i, const struct hcall_op *op);
+int hcall_batch_answer(struct hcall_vm *vm, u64 gpa, const struct hcall_op *op);
 
 /* vm.c */
 int hcall_vm_init(void);

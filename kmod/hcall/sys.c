@@ -73,25 +73,17 @@ static s64 sys_device(struct hcall_call *call)
 
 #define BATCH_NUMBER_OK(nr) ((nr) >> 16 == HCALL_PREFIX >> 16)
 
-/**
- * hcall_batch_element() - execute one element of a batch
- * @call:   @vm, @vcpu, @door and @nowait are set
- * @op:     our copy of the element; result and flags become the answer
- * @failed: does the chain that reaches this element stand broken?
- *
- * Return: false if it would have to wait and @call->nowait; nothing changed.
- */
-bool hcall_batch_element(struct hcall_call *call, struct hcall_op *op,
-			 bool *failed)
+static __always_inline bool batch_element(struct hcall_call *call,
+					  struct hcall_op *op, bool *failed)
 {
 	s64 result;
 
-	if (*failed) {
+	if (unlikely(*failed)) {
 		result = -HCALL_ECANCELED;
-	} else if (op->flags & ~(HCALL_OP_LINK | HCALL_OP_DONE) ||
-		   op->reserved) {
+	} else if (unlikely(op->flags & ~(HCALL_OP_LINK | HCALL_OP_DONE) ||
+			    op->reserved)) {
 		result = -HCALL_EINVAL;
-	} else if (!BATCH_NUMBER_OK(op->number)) {
+	} else if (unlikely(!BATCH_NUMBER_OK(op->number))) {
 		result = -HCALL_ENOSYS;
 	} else {
 		call->nr = op->number;
@@ -99,7 +91,7 @@ bool hcall_batch_element(struct hcall_call *call, struct hcall_op *op,
 		call->bytes = 0;
 		memcpy(call->args, op->args, sizeof(call->args));
 		result = hcall_dispatch(call);
-		if (result == HCALL_DEFER)
+		if (unlikely(result == HCALL_DEFER))
 			return false;
 	}
 	*failed = (op->flags & HCALL_OP_LINK) && result < 0;
@@ -108,48 +100,58 @@ bool hcall_batch_element(struct hcall_call *call, struct hcall_op *op,
 	return true;
 }
 
-/**
- * hcall_batch_answer() - write result and flags of an element to the guest
- * @vm:   whose
- * @span: the array, or NULL if it is not in one memslot
- * @gpa:  of the array
- * @i:    index of the element
- * @op:   our copy of the element, with the answer
- *
- * The flags are written last: a guest that sees DONE sees the result.
- *
- * Return: 0 or -EFAULT.
- */
-int hcall_batch_answer(struct hcall_vm *vm, const struct hcall_span *span,
-		       u64 gpa, u32 i, const struct hcall_op *op)
+/* Result, then flags: a guest that sees DONE sees the result. */
+static __always_inline int batch_answer(const struct hcall_span *span, u32 i,
+					const struct hcall_op *op)
 {
-	struct hcall_op __user *user;
+	struct hcall_op __user *user = (struct hcall_op __user *)span->user + i;
 
-	gpa += i * sizeof(*op);
-	if (!span) {
-		if (hcall_write(vm, gpa + offsetof(struct hcall_op, result),
-				&op->result, sizeof(op->result)))
-			return -EFAULT;
-		smp_wmb(); /* see above */
-		return hcall_write(vm, gpa + offsetof(struct hcall_op, flags),
-				   &op->flags, sizeof(op->flags));
-	}
-	user = (struct hcall_op __user *)span->user + i;
 	if (!user_write_access_begin(user, sizeof(*user)))
 		return -EFAULT;
 	unsafe_put_user(op->result, &user->result, fault);
 	smp_wmb(); /* see above */
 	unsafe_put_user(op->flags, &user->flags, fault);
 	user_write_access_end();
-	if (unlikely(span->logged))
-		hcall_dirty(vm, gpa, sizeof(*op));
 	return 0;
 fault:
 	user_write_access_end();
 	return -EFAULT;
 }
 
-static int batch_fetch(struct hcall_vm *vm, const struct hcall_span *span,
+/**
+ * hcall_batch_element() - execute one element of an asynchronous batch
+ * @call:   @vm, @door and @nowait are set
+ * @op:     our copy of the element; result and flags become the answer
+ * @failed: does the chain that reaches this element stand broken?
+ *
+ * Return: false if it would have to wait and @call->nowait; nothing changed.
+ */
+bool hcall_batch_element(struct hcall_call *call, struct hcall_op *op,
+			 bool *failed)
+{
+	return batch_element(call, op, failed);
+}
+
+/**
+ * hcall_batch_answer() - write result and flags of an element to the guest,
+ * wherever it is
+ * @vm:  whose
+ * @gpa: of the element
+ * @op:  our copy of the element, with the answer
+ *
+ * Return: 0 or -EFAULT.
+ */
+int hcall_batch_answer(struct hcall_vm *vm, u64 gpa, const struct hcall_op *op)
+{
+	if (hcall_write(vm, gpa + offsetof(struct hcall_op, result),
+			&op->result, sizeof(op->result)))
+		return -EFAULT;
+	smp_wmb(); /* as in batch_answer() */
+	return hcall_write(vm, gpa + offsetof(struct hcall_op, flags),
+			   &op->flags, sizeof(op->flags));
+}
+
+static __always_inline int batch_fetch(struct hcall_vm *vm, const struct hcall_span *span,
 		       u64 gpa, u32 i, struct hcall_op *op)
 {
 	struct hcall_op __user *user;
@@ -203,11 +205,15 @@ static s64 batch_sync(struct hcall_call *batch, u64 gpa, u32 count)
 			break;
 		if (batch_fetch(vm, span, gpa, i, &op))
 			goto fault;
-		hcall_batch_element(&call, &op, &failed);
-		if (op.result == -HCALL_EINTR)
+		batch_element(&call, &op, &failed);
+		if (unlikely(op.result == -HCALL_EINTR))
 			return i ?: -HCALL_EINTR;
-		if (hcall_batch_answer(vm, span, gpa, i, &op))
+		if (likely(span) ? batch_answer(span, i, &op) :
+				   hcall_batch_answer(vm, gpa + i * sizeof(op),
+						      &op))
 			goto fault;
+		if (span && unlikely(span->logged))
+			hcall_dirty(vm, gpa + i * sizeof(op), sizeof(op));
 		if (call.after == HCALL_AFTER_EXIT) {
 			batch->after = call.after;
 			batch->exit_reason = call.exit_reason;
