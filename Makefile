@@ -71,7 +71,6 @@ host-files-%: module-% tools samples selftests
 	@cp -rsfT $(CURDIR)/selftests/module $(BUILD)/$*/tests
 	selftests/kernel make $* M=$(CURDIR)/$(BUILD)/$*/tests modules
 	@ln -sf tests/in_the_way.ko tests/in_the_way_livepatch.ko $(BUILD)/$*
-	@if [ -f selftests/hvrun/Makefile ]; then $(MAKE) -C selftests/hvrun; fi
 
 demo:
 	@selftests/demo

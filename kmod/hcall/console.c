@@ -112,10 +112,13 @@ static void end_close(struct console_end *end)
 
 /*
  * One attempt that does not block.
+ * @all: what is to be moved; not advanced.  A terminal takes bytes out of the
+ *	 iterator that it finds no room for, also if it then says -EAGAIN.
  * Return: bytes moved; 0: the input has ended; or a negative errno.
  */
-static ssize_t end_rw(struct console_end *end, struct iov_iter *iter)
+static ssize_t end_rw(struct console_end *end, const struct iov_iter *all)
 {
+	struct iov_iter attempt = *all, *iter = &attempt;
 	struct file *file = end->file;
 	struct kiocb iocb;
 
@@ -140,12 +143,9 @@ static ssize_t end_rw(struct console_end *end, struct iov_iter *iter)
 	return vfs_iocb_iter_write(file, &iocb, iter);
 }
 
-/*
- * Move what can be moved, or go to sleep.
- * @iter: is not advanced if the answer is -EAGAIN
- */
+/* Move what can be moved, or go to sleep. */
 static ssize_t end_transfer(struct console_end *end, struct hcall_call *call,
-			    struct iov_iter *iter, u64 flags)
+			    const struct iov_iter *iter, u64 flags)
 {
 	ssize_t ret = end_rw(end, iter);
 

@@ -151,8 +151,9 @@ int hcall_batch_answer(struct hcall_vm *vm, u64 gpa, const struct hcall_op *op)
 			   &op->flags, sizeof(op->flags));
 }
 
-static __always_inline int batch_fetch(struct hcall_vm *vm, const struct hcall_span *span,
-		       u64 gpa, u32 i, struct hcall_op *op)
+static __always_inline int batch_fetch(struct hcall_vm *vm,
+				       const struct hcall_span *span, u64 gpa,
+				       u32 i, struct hcall_op *op)
 {
 	struct hcall_op __user *user;
 

@@ -234,10 +234,15 @@ static bool put_in(struct queue *in, uint8_t byte)
 	return true;
 }
 
-/* Keys: like a terminal, beep if there is no room; Ctrl-A works even then. */
+/*
+ * Keys: like a terminal, beep if there is no room, but once for what is pasted:
+ * nobody may read that.  Ctrl-A works even then.
+ */
 static enum console_verdict take_keys(struct console *con, const uint8_t *keys,
 				      size_t count)
 {
+	bool full = false;
+
 	for (size_t i = 0; i < count; i++) {
 		if (!con->escaped && keys[i] == CTRL_A) {
 			con->escaped = true;
@@ -251,10 +256,10 @@ static enum console_verdict take_keys(struct console *con, const uint8_t *keys,
 			continue;
 		}
 		con->escaped = false;
-		if (!put_in(&con->in, keys[i]) &&
-		    write(STDERR_FILENO, "\a", 1) < 0)
-			continue;
+		full |= !put_in(&con->in, keys[i]);
 	}
+	if (full && write(STDERR_FILENO, "\a", 1) < 0)
+		return CONSOLE_GOES_ON; /* nobody to hear it */
 	return CONSOLE_GOES_ON;
 }
 

@@ -227,12 +227,16 @@ static void stop(struct guest *guest, int status)
 	vm_stop(&guest->vm, status);
 }
 
-/* What the guest did first counts, but a reboot does not undo a signal. */
+/*
+ * What the guest did first counts, but a reboot does not undo a signal, and
+ * output that was lost is a failure whatever the guest ended with.
+ */
 static int outcome_of(const struct guest *guest)
 {
 	int outcome = atomic_load(&guest->vm.outcome);
 
-	if (outcome == VM_REBOOT && guest->told != NOT_TOLD)
+	if (guest->told == HVRUN_FAILED ||
+	    (outcome == VM_REBOOT && guest->told != NOT_TOLD))
 		return guest->told;
 	return outcome;
 }
@@ -301,7 +305,8 @@ static int supervise(struct guest *guest)
 			stop(guest, 0);
 			break;
 		case CONSOLE_BROKEN:
-			stop(guest, HVRUN_FAILED);
+			if (guest->told == NOT_TOLD)
+				stop(guest, HVRUN_FAILED);
 			break;
 		}
 		if (fds[1].revents) {

@@ -26,8 +26,11 @@ static int open_kvm(void)
 {
 	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
-	if (fd >= 0)
+	if (fd >= 0) {
+		if (ioctl(fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
+			die("/dev/kvm is not the KVM that hvrun knows");
 		return fd;
+	}
 	if (errno == ENOENT || errno == ENODEV || errno == ENXIO)
 		die("no /dev/kvm: load kvm_amd or kvm_intel, "
 		    "and turn virtualization on in the firmware");
