@@ -22,8 +22,11 @@ static int open_module(void)
 		    ": the module is not loaded; load it with: "
 		    "sudo insmod kvm_hcall.ko");
 	if (errno == EACCES || errno == EPERM)
-		die("no permission for " KVM_HCALL_PATH ": join its group with "
-		    "'sudo usermod -aG kvm $USER' and log in again");
+		die("no permission for " KVM_HCALL_PATH
+		    ": give it to the group kvm with "
+		    "'sudo cp tools/60-kvm-hcall.rules /etc/udev/rules.d/'\n"
+		    "before loading the module, and join that group with "
+		    "'sudo usermod -aG kvm $USER'");
 	die(KVM_HCALL_PATH ": %s", strerror(errno));
 }
 
