@@ -83,9 +83,10 @@ static void async_finish(struct async_batch *batch)
 {
 	struct hcall_vm *vm = batch->vm;
 
+	/* A guest that has seen the event may submit the next. */
+	atomic_dec(&vm->async.pending);
 	scoped_guard(mutex, &vm->async.event_lock)
 		async_count(vm, batch->event);
-	atomic_dec(&vm->async.pending);
 	kvfree(batch);
 }
 
@@ -128,6 +129,7 @@ static void async_killed(void *data)
 {
 }
 
+/* Return: 0, or a negated HCALL_E*; no thread is made for one with a signal. */
 static int async_start_worker(struct hcall_vm *vm)
 {
 	struct vhost_task *task;
@@ -136,8 +138,8 @@ static int async_start_worker(struct hcall_vm *vm)
 	if (vm->async.task)
 		return 0;
 	task = vhost_task_create(async_work, async_killed, vm, "hcall-async");
-	if (IS_ERR(task))
-		return PTR_ERR(task);
+	if (IS_ERR_OR_NULL(task)) /* NULL: before 6.14 and its stable kin */
+		return signal_pending(current) ? -HCALL_EINTR : -HCALL_ENOMEM;
 	vhost_task_start(task);
 	vm->async.task = task;
 	return 0;
@@ -180,10 +182,9 @@ s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count, u64 event)
 		goto batch;
 	}
 	/* Once an element has run it is too late to say that there is no worker. */
-	if (async_start_worker(vm)) {
-		ret = -HCALL_ENOMEM;
+	ret = async_start_worker(vm);
+	if (ret)
 		goto batch;
-	}
 
 	while (batch->next < count && !signal_pending(current)) {
 		if (!async_element(batch, true))

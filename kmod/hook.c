@@ -107,6 +107,15 @@ static __always_inline struct hcall_binding *hook_find(struct kvm_vcpu *vcpu)
 	return NULL;
 }
 
+/*
+ * Can others find this vCPU?  Its descriptor works a moment before that, and
+ * then nobody could wake it, or take a forwarded call back.
+ */
+static bool hook_is_online(struct kvm_vcpu *vcpu)
+{
+	return vcpu->vcpu_idx < atomic_read(&vcpu->kvm->online_vcpus);
+}
+
 /* The launcher has answered a forwarded call. */
 static int hook_complete_forward(struct kvm_vcpu *vcpu)
 {
@@ -119,10 +128,12 @@ static int hook_complete_forward(struct kvm_vcpu *vcpu)
 }
 
 static int hook_forward(struct kvm_vcpu *vcpu, const struct hcall_call *call,
-			bool long_mode)
+			bool long_mode, int ret)
 {
 	struct kvm_run *run = vcpu->run;
 
+	if (!hook_is_online(vcpu))
+		return ret;
 	memset(&run->hypercall, 0, sizeof(run->hypercall));
 	run->exit_reason = KVM_EXIT_HYPERCALL;
 	run->hypercall.nr = call->nr;
@@ -166,7 +177,7 @@ static noinline int hook_after(struct kvm_vcpu *vcpu,
 	case HCALL_AFTER_EXIT:
 		return hook_exit(vcpu, call);
 	default:
-		return hook_forward(vcpu, call, long_mode);
+		return hook_forward(vcpu, call, long_mode, ret);
 	}
 }
 
@@ -387,7 +398,8 @@ void hcall_vm_leave(struct hcall_vm *vm, int idx)
  */
 bool hcall_may_sleep(const struct hcall_call *call)
 {
-	return call->door == HCALL_DOOR_REGISTER && call->vcpu->arch.apic;
+	return call->door == HCALL_DOOR_REGISTER && call->vcpu->arch.apic &&
+	       hook_is_online(call->vcpu);
 }
 
 /**
@@ -431,6 +443,8 @@ void hcall_wake(struct hcall_sleepers *sleepers)
 		/* A bit was set by a vCPU, so there is a kvm and it lives. */
 		kvm = READ_ONCE(sleepers->vm->binding.kvm);
 		vcpu = kvm_get_vcpu(kvm, i);
+		if (!vcpu)
+			continue;
 		vcpu->arch.pv.pv_unhalted = true;
 		smp_mb(); /* the flag, then the wake-up, which looks at it */
 		rcuwait_wake_up(kvm_arch_vcpu_get_wait(vcpu));

@@ -3,9 +3,11 @@
  * Guest memory.  A guest-physical range becomes user addresses of the
  * launcher, checked against the memslots as KVM's own helpers check them.
  *
- * Everything here runs inside kvm->srcu, which keeps memslots and with them
- * the user addresses; nothing may be kept past it.  What the launcher does to
- * its own mappings meanwhile ends in a fault, which is -EFAULT for the guest.
+ * Everything here runs inside kvm->srcu, which keeps the memslots that we have
+ * found, and with them the user addresses; nothing may be kept past it.  But a
+ * look-up that succeeded can fail the next time: KVM publishes new memslots
+ * before it waits for us.  What the launcher does to its own mappings meanwhile
+ * ends in a fault, which is -EFAULT for the guest.
  */
 #include <linux/kvm_host.h>
 #include <linux/uaccess.h>
@@ -76,7 +78,10 @@ int hcall_check(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir)
 	}
 }
 
-/* The buffer crosses memslots: walk them. */
+/*
+ * The buffer crosses memslots: walk them, and check also those that the
+ * iterator has no room for.
+ */
 static noinline int buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
 				      unsigned int dir,
 				      struct hcall_buffer *buffer)
@@ -84,19 +89,24 @@ static noinline int buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
 	unsigned int n = 0;
 	u64 total = 0;
 
-	if (hcall_check(vm, gpa, len, dir))
-		return -EFAULT;
-	while (len && n < HCALL_SEGMENTS) {
+	while (n < HCALL_SEGMENTS) {
 		const struct kvm_memory_slot *slot = slot_of(vm, gpa, dir);
-		u64 part = min(slot_left(slot, gpa), len);
+		u64 part;
 
+		if (!slot)
+			return -EFAULT;
+		part = min(slot_left(slot, gpa), len);
 		buffer->iov[n].iov_base = slot_user(slot, gpa);
 		buffer->iov[n].iov_len = part;
 		n++;
 		total += part;
 		gpa += part;
 		len -= part;
+		if (!len)
+			break;
 	}
+	if (len && hcall_check(vm, gpa, len, dir))
+		return -EFAULT;
 	buffer->logged = true; /* one of them may be */
 	iov_iter_init(&buffer->iter, dir, buffer->iov, n, total);
 	return len ? 1 : 0;
@@ -230,7 +240,8 @@ int hcall_read(struct hcall_vm *vm, u64 gpa, void *to, u64 len)
  * @from: kernel memory
  * @len:  in bytes, not 0
  *
- * Return: 0 or -EFAULT; if the range is no guest memory, nothing was written.
+ * Return: 0 or -EFAULT; if the range was no guest memory to begin with, nothing
+ * was written.
  */
 int hcall_write(struct hcall_vm *vm, u64 gpa, const void *from, u64 len)
 {
@@ -241,6 +252,8 @@ int hcall_write(struct hcall_vm *vm, u64 gpa, const void *from, u64 len)
 		return -EFAULT;
 	do {
 		slot = slot_of(vm, gpa, ITER_DEST);
+		if (!slot)
+			return -EFAULT;
 		part = min(slot_left(slot, gpa), len);
 		if (copy_to_user(slot_user(slot, gpa), from, part))
 			return -EFAULT;

@@ -276,10 +276,12 @@ static long vm_ioctl(struct file *file, unsigned int command, unsigned long arg)
 	struct hcall_vm *vm = file->private_data;
 	void __user *user = (void __user *)arg;
 	unsigned int size = _IOC_SIZE(command);
-	union vm_argument argument;
+	union vm_argument argument = {};
 	long ret;
 
-	if (_IOC_TYPE(command) != KVM_HCALL_IOC || size > sizeof(argument))
+	/* No command of ours only reads. */
+	if (_IOC_TYPE(command) != KVM_HCALL_IOC || size > sizeof(argument) ||
+	    _IOC_DIR(command) == _IOC_READ)
 		return -ENOTTY;
 	if ((_IOC_DIR(command) & _IOC_WRITE) &&
 	    copy_from_user(&argument, user, size))

@@ -5,8 +5,8 @@
  * A call becomes one vfs operation of the calling thread on the guest's own
  * pages, with no lock and no allocation of ours: what two calls do to the same
  * sectors at a time is for the file system to order, as it is for two
- * pwrite(2).  Size and mode are fixed when the disk is added; a write never
- * makes the file longer.
+ * pwrite(2).  Size and mode are fixed when the disk is added; a write does not
+ * make the file longer (but for one that is cut at that very moment).
  */
 #include <linux/blkdev.h>
 #include <linux/bvec.h>

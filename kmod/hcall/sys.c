@@ -194,7 +194,7 @@ static s64 batch_sync(struct hcall_call *batch, u64 gpa, u32 count)
 	struct hcall_span array, *span = &array;
 	struct hcall_op op __uninitialized; /* batch_fetch() */
 	bool failed = false;
-	u32 i;
+	s64 i; /* also the result, which must not turn unsigned */
 
 	if (!hcall_span(vm, gpa, count * sizeof(op), span)) {
 		span = NULL;

@@ -157,11 +157,18 @@ static void ioctls(void)
 	struct kvm_hcall_add add = {
 		.class_id = HCALL_CLASS_BLOCK, .fd = 0, .fd_in = -1, .name = "x"
 	};
+	char untouched[32];
 	int hcall = open_hcall();
 
 	CHECK(ioctl(hcall, _IO('H', 0xbf)) && errno == ENOTTY);
 	CHECK(ioctl(hcall, _IO('h', 0xb6)) && errno == ENOTTY);
 	CHECK(ioctl(hcall, KVM_CREATE_VM, 0) && errno == ENOTTY);
+	/* An unknown command leaves the caller's memory alone. */
+	memset(untouched, 0x5a, sizeof(untouched));
+	CHECK(ioctl(hcall, _IOR('H', 0xbf, char[32]), untouched) &&
+	      errno == ENOTTY);
+	for (int i = 0; i < 32; i++)
+		CHECK_EQ(untouched[i], 0x5a);
 	CHECK(ioctl(hcall, _IOC(3, 'H', 0xb1, 8), &add) && errno == ENOTTY);
 	CHECK(ioctl(hcall, _IOC(3, 'H', 0xb1, 16383), &add) && errno == ENOTTY);
 	/* Not bound yet. */

@@ -9,8 +9,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -142,6 +145,70 @@ static void memslots(void)
 	vm_free(&vm);
 }
 
+/*
+ * A call stands in the middle of its buffer, which crosses two memslots, for as
+ * long as userfaultfd holds the first; the second goes meanwhile.
+ */
+static void *take_ram2(void *arg)
+{
+	struct vm *vm = arg;
+
+	vm_slot(vm, 2, RAM2, vm->ram2, 0, 0);
+	return NULL;
+}
+
+static void memslot_goes(void)
+{
+	static const struct {
+		uint32_t nr;
+		uint64_t args[4];
+	} calls[] = {
+		{ HCALL_SYS_RANDOM, { RAM2 - 128, 256 } },
+		{ HCALL_SYS_DEVICE, { 0, RAM2 - 64, 128 } },
+		{ HCALL_BLOCK_READ, { 0, 0, RAM2 - 512, 2 } },
+		{ HCALL_BLOCK_WRITE, { 0, 0, RAM2 - 512, 2 } },
+		{ HCALL_SYS_BATCH, { RAM2 - 64, 2 } },
+	};
+
+	for (unsigned int i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		struct uffdio_api api = { .api = UFFD_API };
+		struct uffdio_register reg = {
+			.mode = UFFDIO_REGISTER_MODE_MISSING,
+			.range.len = 4096,
+		};
+		struct uffdio_zeropage zero = { .range.len = 4096 };
+		struct uffd_msg msg;
+		pthread_t thread;
+		struct vm vm;
+		int64_t ret;
+		int uffd;
+
+		vm_new(&vm);
+		vm_bind(&vm);
+		vm_disk(&vm, "d", make_disk("goes", 4096), 0);
+		uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+		NEED(uffd >= 0 && !ioctl(uffd, UFFDIO_API, &api));
+		reg.range.start = (uintptr_t)at(&vm, RAM2 - 4096);
+		zero.range.start = reg.range.start;
+		NEED(!ioctl(uffd, UFFDIO_REGISTER, &reg));
+		call_start(&vm.vcpu[0], calls[i].nr, calls[i].args[0],
+			   calls[i].args[1], calls[i].args[2],
+			   calls[i].args[3]);
+		NEED(read(uffd, &msg, sizeof(msg)) == sizeof(msg));
+		NEED(!pthread_create(&thread, NULL, take_ram2, &vm));
+		usleep(200000);
+		NEED(!ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
+		ret = call_wait(&vm.vcpu[0]);
+		NEED(!pthread_join(thread, NULL));
+		/* All, a part, or nothing, but always an answer. */
+		if (ret != -HCALL_EFAULT && ret <= 0)
+			printf("# call %u\n", i);
+		CHECK(ret == -HCALL_EFAULT || ret > 0);
+		close(uffd);
+		vm_free(&vm);
+	}
+}
+
 /* Instances, devices and policies come and go under the calls. */
 static void instances(void)
 {
@@ -226,6 +293,39 @@ static void signals(void)
 	vm_free(&vm);
 }
 
+/* The first asynchronous batch makes a thread, which a signal prevents. */
+static void signals_async(void)
+{
+	struct sigaction act = { .sa_handler = nothing };
+	int ok = 0;
+
+	sigaction(SIGALRM, &act, NULL);
+	for (int i = 0; i < 100; i++) {
+		struct itimerval on = { .it_value.tv_usec = 20 + i * 3,
+					.it_interval.tv_usec = 30 };
+		struct itimerval off = { .it_value.tv_usec = 0 };
+		struct hcall_op *op;
+		struct vm vm;
+		int64_t ret;
+
+		vm_new(&vm);
+		vm_bind(&vm);
+		op = at(&vm, RAM);
+		op->number = HCALL_SYS_PROBE;
+		NEED(!setitimer(ITIMER_REAL, &on, NULL));
+		ret = call(&vm, HCALL_SYS_BATCH, RAM, 1, HCALL_BATCH_ASYNC,
+			   RAM + 4096);
+		NEED(!setitimer(ITIMER_REAL, &off, NULL));
+		if (ret == -HCALL_EINTR)
+			ret = call(&vm, HCALL_SYS_BATCH, RAM, 1,
+				   HCALL_BATCH_ASYNC, RAM + 4096);
+		CHECK_EQ(ret, 1);
+		ok += op->result > 0;
+		vm_free(&vm);
+	}
+	CHECK(ok > 0);
+}
+
 /* A batch under signals: a short count, and the rest at the next call. */
 static void signals_batch(void)
 {
@@ -291,9 +391,11 @@ static const struct test tests[] = {
 	{ "smp.vcpus", several_vcpus },
 	{ "smp.vms", several_vms },
 	{ "smp.memslots", memslots },
+	{ "smp.memslot_goes", memslot_goes },
 	{ "smp.instances", instances },
 	{ "smp.death", death },
 	{ "smp.signals", signals },
+	{ "smp.signals_async", signals_async },
 	{ "smp.signals_batch", signals_batch },
 };
 

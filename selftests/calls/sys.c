@@ -4,6 +4,7 @@
  */
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -308,6 +309,31 @@ static void batch_errors(void)
 	vm_free(&vm);
 }
 
+/* The launcher's mapping under the array is not there, or not writable. */
+static void batch_unmapped(void)
+{
+	struct hcall_op *op;
+
+	setup();
+	op = op_at(RAM + 0x8000);
+	op_set(op + 63, HCALL_SYS_PROBE, 0, 0, 0, 0);
+	op_set(op + 64, HCALL_SYS_PROBE, 0, 0, 0, 0);
+	for (int mode = MODE_64; mode <= MODE_32; mode++) {
+		vcpu_mode(&vm.vcpu[0], mode);
+		NEED(!mprotect(op + 64, 4096, PROT_NONE));
+		CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM + 0x9000, 1, 0, 0),
+			 -HCALL_EFAULT);
+		/* The element before it is done, and counted. */
+		CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM + 0x8fc0, 2, 0, 0), 1);
+		NEED(!mprotect(op + 64, 4096, PROT_READ));
+		CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM + 0x9000, 1, 0, 0),
+			 -HCALL_EFAULT);
+		NEED(!mprotect(op + 64, 4096, PROT_READ | PROT_WRITE));
+		CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM + 0x8fc0, 2, 0, 0), 2);
+	}
+	vm_free(&vm);
+}
+
 /* EXIT ends a batch; those behind it have not been done. */
 static void batch_exit(void)
 {
@@ -538,6 +564,7 @@ static const struct test tests[] = {
 	{ "sys.batch", batch },
 	{ "sys.batch_link", batch_link },
 	{ "sys.batch_errors", batch_errors },
+	{ "sys.batch_unmapped", batch_unmapped },
 	{ "sys.batch_exit", batch_exit },
 	{ "sys.batch_32", batch_32 },
 	{ "sys.batch_flip", batch_flip },
