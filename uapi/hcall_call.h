@@ -147,7 +147,8 @@ static inline int64_t hcall_batch(hcall_gpa ops, uint32_t count)
  *         by 1 when all results of this batch are in; the guest only reads it
  *
  * Return: @count; -HCALL_EAGAIN: too many batches are on their way;
- * -HCALL_EINTR: call again; -HCALL_ENOMEM, -HCALL_EINVAL, -HCALL_E2BIG, -HCALL_EFAULT: nothing was started.
+ * -HCALL_EINTR: call again; -HCALL_ENOMEM, -HCALL_EINVAL, -HCALL_E2BIG,
+ * -HCALL_EFAULT.  After an error nothing was started.
  */
 static inline int64_t hcall_batch_async(hcall_gpa ops, uint32_t count,
 					hcall_gpa event)
