@@ -17,7 +17,6 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/vhost_task.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
 
 #include "internal.h"
 
@@ -26,7 +25,7 @@
  * @node:   in vm->async.queue
  * @vm:     whose
  * @gpa:    of the guest's array
- * @event:  of the event word
+ * @channel: fires when all is done
  * @count:  elements of @ops
  * @next:   the first that is not done
  * @failed: an element of the current chain has failed
@@ -36,7 +35,7 @@ struct async_batch {
 	struct list_head node;
 	struct hcall_vm *vm;
 	u64 gpa;
-	u64 event;
+	u32 channel;
 	u32 count;
 	u32 next;
 	bool failed;
@@ -62,31 +61,13 @@ static bool async_element(struct async_batch *batch, bool nowait)
 	return true;
 }
 
-/*
- * Increment the event word, in one piece: the guest polls it.  A guest that
- * took the memory away, or changed what is in it, only fools itself.
- */
-static void async_count(struct hcall_vm *vm, u64 event)
-{
-	struct hcall_span span;
-	u64 __user *user;
-	u64 word;
-
-	if (!hcall_span(vm, event, sizeof(word), &span))
-		return;
-	user = span.user;
-	if (!get_user(word, user) && !put_user(word + 1, user))
-		hcall_dirty(vm, event, sizeof(word));
-}
-
 static void async_finish(struct async_batch *batch)
 {
 	struct hcall_vm *vm = batch->vm;
 
 	/* A guest that has seen the event may submit the next. */
 	atomic_dec(&vm->async.pending);
-	scoped_guard(mutex, &vm->async.event_lock)
-		async_count(vm, batch->event);
+	hcall_fire(vm, batch->channel);
 	kvfree(batch);
 }
 
@@ -150,18 +131,17 @@ static int async_start_worker(struct hcall_vm *vm)
  * @call:  the BATCH call; its other arguments are valid
  * @gpa:   of the array, a multiple of 8
  * @count: elements, 1 to HCALL_BATCH_MAX_OPS
- * @event: of the event word, a multiple of 8
+ * @channel: fires when all is done
  *
  * Return: @count, or a negated HCALL_E* and nothing was started.
  */
-s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count, u64 event)
+s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count,
+		       u32 channel)
 {
 	struct hcall_vm *vm = call->vm;
 	struct async_batch *batch;
 	s64 ret;
 
-	if (hcall_check(vm, event, sizeof(u64), ITER_DEST))
-		return -HCALL_EFAULT;
 	if (atomic_inc_return(&vm->async.pending) > HCALL_BATCH_MAX_PENDING) {
 		ret = -HCALL_EAGAIN;
 		goto pending;
@@ -173,7 +153,7 @@ s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count, u64 event)
 	}
 	batch->vm = vm;
 	batch->gpa = gpa;
-	batch->event = event;
+	batch->channel = channel;
 	batch->count = count;
 	batch->next = 0;
 	batch->failed = false;
@@ -211,7 +191,6 @@ void hcall_async_init(struct hcall_vm *vm)
 	mutex_init(&vm->async.lock);
 	spin_lock_init(&vm->async.queue_lock);
 	INIT_LIST_HEAD(&vm->async.queue);
-	mutex_init(&vm->async.event_lock);
 }
 
 /**

@@ -8,6 +8,7 @@
 
 #include <linux/version.h>
 #include <linux/fs.h>
+#include <linux/hrtimer.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 #error "kvm_hcall needs Linux 6.12 or newer"
@@ -19,6 +20,18 @@
 /* 6.19: a write to a pipe without a reader need not raise SIGPIPE. */
 #ifndef IOCB_NOSIGNAL
 #define IOCB_NOSIGNAL 0
+#endif
+
+/* 6.13: one call for hrtimer_init() and the function. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+static inline void
+hrtimer_setup(struct hrtimer *timer,
+	      enum hrtimer_restart (*function)(struct hrtimer *timer),
+	      clockid_t clock, enum hrtimer_mode mode)
+{
+	hrtimer_init(timer, clock, mode);
+	timer->function = function;
+}
 #endif
 
 #endif

@@ -12,6 +12,10 @@ const struct hcall_service *const hcall_services[256] = {
 	[HCALL_CLASS_SYS] = &hcall_sys,
 	[HCALL_CLASS_CONSOLE] = &hcall_console,
 	[HCALL_CLASS_BLOCK] = &hcall_block,
+	[HCALL_CLASS_TIMER] = &hcall_timer,
+	[HCALL_CLASS_INPUT] = &hcall_input,
+	[HCALL_CLASS_NET] = &hcall_net,
+	[HCALL_CLASS_EVENT] = &hcall_event,
 };
 
 /**
@@ -32,6 +36,7 @@ s64 hcall_error(long error)
 	case -EAGAIN:
 		return -HCALL_EAGAIN;
 	case -ENOMEM:
+	case -ENOBUFS:
 		return -HCALL_ENOMEM;
 	case -EFAULT:
 		return -HCALL_EFAULT;
@@ -46,6 +51,17 @@ s64 hcall_error(long error)
 	default:
 		return -HCALL_EIO;
 	}
+}
+
+/**
+ * hcall_forward() - let the launcher answer a call
+ * @call:  a register call: only a vCPU can go to the launcher and come back
+ * @index: HCALL_INDEX_* of its class
+ */
+void hcall_forward(struct hcall_call *call, u32 index)
+{
+	this_cpu_inc(call->vm->stats->of[index].forwarded);
+	call->after = HCALL_AFTER_FORWARD;
 }
 
 /**
@@ -64,10 +80,8 @@ s64 hcall_by_policy(struct hcall_call *call, u8 policy, u32 index)
 		this_cpu_inc(stats->of[index].denied);
 		return -HCALL_EPERM;
 	}
-	/* Only a vCPU can go to the launcher and come back. */
 	if (call->door != HCALL_DOOR_REGISTER)
 		return -HCALL_EOPNOTSUPP;
-	this_cpu_inc(stats->of[index].forwarded);
-	call->after = HCALL_AFTER_FORWARD;
+	hcall_forward(call, index);
 	return 0;
 }

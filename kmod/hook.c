@@ -21,6 +21,7 @@
 #include <linux/delay.h>
 #include <linux/ftrace.h>
 #include <linux/hashtable.h>
+#include <linux/hrtimer.h>
 #include <linux/kprobes.h>
 #include <linux/kvm_host.h>
 #include <linux/magic.h>
@@ -28,6 +29,7 @@
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/sched/mm.h>
+#include <linux/slab.h>
 #include <linux/static_call.h>
 
 #include "dispatch.h"
@@ -423,9 +425,24 @@ void hcall_stay_awake(struct hcall_sleepers *sleepers, struct hcall_call *call)
 	call->after = HCALL_AFTER_RETURN;
 }
 
+static void hook_wake(struct hcall_sleepers *sleepers, unsigned int i)
+{
+	struct kvm_vcpu *vcpu;
+
+	if (!test_and_clear_bit(i, sleepers->vcpus))
+		return;
+	/* The bit was set by a vCPU, so there is a kvm and it lives. */
+	vcpu = kvm_get_vcpu(READ_ONCE(sleepers->vm->binding.kvm), i);
+	if (!vcpu)
+		return;
+	vcpu->arch.pv.pv_unhalted = true;
+	smp_mb(); /* the flag, then the wake-up, which looks at it */
+	rcuwait_wake_up(kvm_arch_vcpu_get_wait(vcpu));
+}
+
 /**
  * hcall_wake() - wake all who sleep here
- * @sleepers: a device's
+ * @sleepers: a device's, or those in WAIT
  *
  * A vCPU that has not yet gone to sleep will not: pv_unhalted is sticky.
  * Context: any.
@@ -433,22 +450,150 @@ void hcall_stay_awake(struct hcall_sleepers *sleepers, struct hcall_call *call)
 void hcall_wake(struct hcall_sleepers *sleepers)
 {
 	struct kvm *kvm;
-	struct kvm_vcpu *vcpu;
 	unsigned int i;
 
 	smp_mb(); /* the event, then who sleeps; against hcall_sleep() */
-	for_each_set_bit(i, sleepers->vcpus, HCALL_MAX_VCPUS) {
-		if (!test_and_clear_bit(i, sleepers->vcpus))
-			continue;
-		/* A bit was set by a vCPU, so there is a kvm and it lives. */
-		kvm = READ_ONCE(sleepers->vm->binding.kvm);
-		vcpu = kvm_get_vcpu(kvm, i);
-		if (!vcpu)
-			continue;
-		vcpu->arch.pv.pv_unhalted = true;
-		smp_mb(); /* the flag, then the wake-up, which looks at it */
-		rcuwait_wake_up(kvm_arch_vcpu_get_wait(vcpu));
+	kvm = READ_ONCE(sleepers->vm->binding.kvm);
+	if (!kvm)
+		return;
+	for_each_set_bit(i, sleepers->vcpus, atomic_read(&kvm->online_vcpus))
+		hook_wake(sleepers, i);
+}
+
+/**
+ * hcall_wake_vcpu() - wake one, if it sleeps here
+ * @sleepers: as for hcall_wake()
+ * @vcpu:     its index
+ *
+ * Context: any.
+ */
+void hcall_wake_vcpu(struct hcall_sleepers *sleepers, u32 vcpu)
+{
+	smp_mb(); /* the event, then who sleeps; against hcall_sleep() */
+	hook_wake(sleepers, vcpu);
+}
+
+/* The end of a vCPU's sleep, if nothing else ends it before. */
+struct hook_alarm {
+	struct hrtimer timer;
+	struct hcall_sleepers *sleepers;
+	u32 vcpu;
+};
+
+static enum hrtimer_restart hook_alarm_rings(struct hrtimer *timer)
+{
+	struct hook_alarm *alarm = container_of(timer, struct hook_alarm, timer);
+
+	hcall_wake_vcpu(alarm->sleepers, alarm->vcpu);
+	return HRTIMER_NORESTART;
+}
+
+static struct hook_alarm *hook_alarm_of(struct hcall_sleepers *sleepers, u32 vcpu)
+{
+	struct hook_alarm *alarm = xa_load(&sleepers->alarms, vcpu);
+	int ret;
+
+	if (alarm)
+		return alarm;
+	alarm = kzalloc(sizeof(*alarm), GFP_KERNEL_ACCOUNT);
+	if (!alarm)
+		return NULL;
+	alarm->sleepers = sleepers;
+	alarm->vcpu = vcpu;
+	hrtimer_setup(&alarm->timer, hook_alarm_rings, CLOCK_MONOTONIC,
+		      HRTIMER_MODE_ABS);
+	/* Only the vCPU itself adds its own. */
+	ret = xa_err(xa_store(&sleepers->alarms, vcpu, alarm,
+			      GFP_KERNEL_ACCOUNT));
+	if (ret) {
+		kfree(alarm);
+		return NULL;
 	}
+	return alarm;
+}
+
+/**
+ * hcall_sleep_until() - hcall_sleep() with a deadline
+ * @sleepers: as for hcall_sleep()
+ * @call:     the same
+ * @deadline: of CLOCK_MONOTONIC; KTIME_MAX: none
+ *
+ * A deadline of an earlier sleep that has not come yet is forgotten.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int hcall_sleep_until(struct hcall_sleepers *sleepers, struct hcall_call *call,
+		      ktime_t deadline)
+{
+	u32 vcpu = call->vcpu->vcpu_idx;
+	struct hook_alarm *alarm;
+
+	if (deadline == KTIME_MAX) {
+		alarm = xa_load(&sleepers->alarms, vcpu);
+		if (alarm)
+			hrtimer_try_to_cancel(&alarm->timer);
+		hcall_sleep(sleepers, call);
+		return 0;
+	}
+	alarm = hook_alarm_of(sleepers, vcpu);
+	if (!alarm)
+		return -ENOMEM;
+	hcall_sleep(sleepers, call);
+	hrtimer_start(&alarm->timer, deadline, HRTIMER_MODE_ABS);
+	return 0;
+}
+
+void hcall_sleepers_init(struct hcall_sleepers *sleepers, struct hcall_vm *vm)
+{
+	sleepers->vm = vm;
+	xa_init(&sleepers->alarms);
+}
+
+/**
+ * hcall_sleepers_free() - nobody sleeps here any more
+ * @sleepers: no call can find it
+ */
+void hcall_sleepers_free(struct hcall_sleepers *sleepers)
+{
+	struct hook_alarm *alarm;
+	unsigned long i;
+
+	hcall_wake(sleepers);
+	xa_for_each(&sleepers->alarms, i, alarm) {
+		hrtimer_cancel(&alarm->timer);
+		kfree(alarm);
+	}
+	xa_destroy(&sleepers->alarms);
+}
+
+/**
+ * hcall_vcpu() - which vCPU makes a call
+ * @call: not on the worker
+ *
+ * Return: its index, below HCALL_MAX_VCPUS.
+ */
+u32 hcall_vcpu(const struct hcall_call *call)
+{
+	return call->vcpu->vcpu_idx;
+}
+
+/**
+ * hcall_vcpu_by_id() - the vCPU that has an initial APIC ID
+ * @vm: bound
+ * @id: what KVM_CREATE_VCPU was given
+ *
+ * Return: its index; -ENODEV: none, or no vCPU has made a call yet.
+ */
+int hcall_vcpu_by_id(struct hcall_vm *vm, u32 id)
+{
+	/* Against the release in hook_find(). */
+	struct kvm *kvm = smp_load_acquire(&vm->binding.kvm);
+	struct kvm_vcpu *vcpu;
+
+	if (!kvm || id > INT_MAX)
+		return -ENODEV;
+	vcpu = kvm_get_vcpu_by_id(kvm, id);
+	return vcpu ? vcpu->vcpu_idx : -ENODEV;
 }
 
 /* ---- Attaching ------------------------------------------------------------ */

@@ -21,9 +21,11 @@
 #include <linux/mutex.h>
 #include <linux/nospec.h>
 #include <linux/percpu.h>
+#include <linux/poll.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/uio.h>
+#include <linux/xarray.h>
 
 #include <hcall.h>
 #include <linux/kvm_hcall.h>
@@ -32,8 +34,10 @@
 
 static_assert(HCALL_NAME_BYTES == KVM_HCALL_NAME_BYTES);
 
+struct eventfd_ctx;
 struct hcall_call;
 struct hcall_service;
+struct hcall_timer;
 struct kvm;
 struct kvm_vcpu;
 
@@ -52,6 +56,10 @@ enum {
 	HCALL_INDEX_SYS,
 	HCALL_INDEX_CONSOLE,
 	HCALL_INDEX_BLOCK,
+	HCALL_INDEX_TIMER,
+	HCALL_INDEX_INPUT,
+	HCALL_INDEX_NET,
+	HCALL_INDEX_EVENT,
 	HCALL_INDEX_OTHER,
 	HCALL_NR_INDEX
 };
@@ -88,15 +96,61 @@ struct hcall_binding {
 /**
  * struct hcall_dev - a device of a VM; the head of each service's own struct
  * @service:  who serves it
+ * @vm:       whose it is
  * @unit:     the guest's number for it
+ * @channel:  fires when it has something new
  * @flags:    HCALL_DEVICE_*
  * @name:     as DEVICE tells it; zero-padded
  */
 struct hcall_dev {
 	const struct hcall_service *service;
+	struct hcall_vm *vm;
 	u32 unit;
+	u32 channel;
 	u32 flags;
 	char name[HCALL_NAME_BYTES];
+};
+
+/*
+ * vCPUs that sleep until there is something for them.  A bit is set by the
+ * vCPU that goes to sleep and cleared by whoever wakes it.  See hook.c.
+ */
+struct hcall_sleepers {
+	struct hcall_vm *vm;
+	struct xarray alarms; /* deadlines, by vCPU */
+	DECLARE_BITMAP(vcpus, HCALL_MAX_VCPUS);
+};
+
+/**
+ * struct hcall_route - where a channel's events go to
+ * @vcpu:    index of the vCPU that they are for, or HCALL_VCPU_ANY
+ * @eventfd: signalled; NULL: none
+ */
+struct hcall_route {
+	u32 vcpu;
+	struct eventfd_ctx *eventfd;
+};
+
+/**
+ * struct hcall_events - the channels of a VM, see hcall/event.c
+ * @lock:     protects all but @sleepers; taken with interrupts off, from any
+ *	      context, inside the locks of wait queues
+ * @bits:     pending and mask bits: @own, or in guest memory; both sides change
+ *	      them by atomic operations
+ * @own:      until the guest gives a page
+ * @page:     the guest's, pinned; or NULL
+ * @gpa:      of the bits in @page
+ * @routes:   by channel; NULL: all are for any vCPU and have no eventfd
+ * @sleepers: vCPUs in WAIT
+ */
+struct hcall_events {
+	spinlock_t lock;
+	struct hcall_event_page *bits;
+	struct hcall_event_page own __aligned(sizeof(long));
+	struct page *page;
+	u64 gpa;
+	struct hcall_route *routes;
+	struct hcall_sleepers sleepers;
 };
 
 /**
@@ -111,6 +165,9 @@ struct hcall_dev {
  * @functions: what PROBE answers for a forwarded class
  * @dev:       devices by class index and unit; read by calls without a lock
  * @stats:     counters, per CPU
+ * @events:    channels
+ * @timers:    HCALL_TIMERS of them, see hcall/timer.c
+ * @timer_lock: one ARM or CANCEL at a time
  * @async:     batches on their way, see async.c
  */
 struct hcall_vm {
@@ -124,12 +181,15 @@ struct hcall_vm {
 	bool sealed;
 	u64 functions[256];
 
+	struct hcall_events events;
+	struct hcall_timer *timers;
+	struct mutex timer_lock;
+
 	struct {
 		struct mutex lock; /* protects task; nests inside vm->lock */
 		struct vhost_task *task;
 		spinlock_t queue_lock; /* protects queue */
 		struct list_head queue;
-		struct mutex event_lock; /* one increment at a time */
 		atomic_t pending; /* batches, at most HCALL_BATCH_MAX_PENDING */
 	} async;
 };
@@ -192,11 +252,15 @@ typedef s64 (*hcall_fn)(struct hcall_call *call);
  * @nr_fn:    entries of @fn
  * @fn:       by function number; NULL: no such function
  * @functions: a bit for each function in @fn
- * @add:      make a device from the launcher's files.  Context: vm->lock held.
+ * @add:      make a device from the launcher's files; begins with
+ *	      hcall_dev_init().  Context: vm->lock held.
  *	      Return: the device or ERR_PTR
+ * @ready:    has the device something for the guest now?  It fired in vain
+ *	      while the guest could not find it; or NULL
  * @remove:   free a device that no call can find any more; Context: may sleep
  * @describe: fill in the class's part of @info.  Context: a call
  * @resize:   the launcher says that the device has another size, or NULL
+ * @link:     the launcher says that the link has changed, or NULL
  */
 struct hcall_service {
 	u32 class_id;
@@ -206,19 +270,23 @@ struct hcall_service {
 	u64 functions;
 	struct hcall_dev *(*add)(struct hcall_vm *vm,
 				 const struct kvm_hcall_add *add);
+	bool (*ready)(struct hcall_dev *dev);
 	void (*remove)(struct hcall_dev *dev);
 	void (*describe)(struct hcall_dev *dev, struct hcall_device *info);
 	void (*resize)(struct hcall_dev *dev,
 		       const struct kvm_hcall_resize *resize);
+	void (*link)(struct hcall_dev *dev, const struct kvm_hcall_link *link);
 };
 
 /* A function in a service's @functions. */
 #define HCALL_FN_BIT(nr) BIT_ULL(HCALL_NR_FUNCTION(nr))
 
-extern const struct hcall_service hcall_sys, hcall_console, hcall_block;
+extern const struct hcall_service hcall_sys, hcall_console, hcall_block,
+	hcall_timer, hcall_input, hcall_net, hcall_event;
 
 /* dispatch.c */
 s64 hcall_error(long error);
+void hcall_forward(struct hcall_call *call, u32 index);
 
 extern const struct hcall_service *const hcall_services[256];
 
@@ -246,12 +314,26 @@ bool hcall_batch_element(struct hcall_call *call, struct hcall_op *op,
 			 bool *failed);
 int hcall_batch_answer(struct hcall_vm *vm, u64 gpa, const struct hcall_op *op);
 
+/* hcall/event.c */
+void hcall_fire(struct hcall_vm *vm, u32 channel);
+int hcall_route_set(struct hcall_vm *vm, u32 channel, u32 vcpu,
+		    struct eventfd_ctx *eventfd);
+void hcall_events_init(struct hcall_vm *vm);
+void hcall_events_free(struct hcall_vm *vm);
+
+/* hcall/timer.c */
+int hcall_timers_init(struct hcall_vm *vm);
+void hcall_timers_free(struct hcall_vm *vm);
+
 /* vm.c */
+void hcall_dev_init(struct hcall_dev *dev, const struct hcall_service *service,
+		    struct hcall_vm *vm, const struct kvm_hcall_add *add);
 int hcall_vm_init(void);
 void hcall_vm_exit(void);
 
 /* async.c */
-s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count, u64 event);
+s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count,
+		       u32 channel);
 void hcall_async_init(struct hcall_vm *vm);
 void hcall_async_stop(struct hcall_vm *vm);
 
@@ -265,19 +347,59 @@ void hcall_vm_synchronize(struct hcall_vm *vm);
 int hcall_vm_enter(struct hcall_vm *vm);
 void hcall_vm_leave(struct hcall_vm *vm, int idx);
 
-/*
- * vCPUs that sleep until a device has something for them.  A bit is set by
- * the vCPU that goes to sleep and cleared by whoever wakes it.
- */
-struct hcall_sleepers {
-	struct hcall_vm *vm;
-	DECLARE_BITMAP(vcpus, HCALL_MAX_VCPUS);
-};
-
+void hcall_sleepers_init(struct hcall_sleepers *sleepers, struct hcall_vm *vm);
+void hcall_sleepers_free(struct hcall_sleepers *sleepers);
+u32 hcall_vcpu(const struct hcall_call *call);
+int hcall_vcpu_by_id(struct hcall_vm *vm, u32 id);
 bool hcall_may_sleep(const struct hcall_call *call);
 void hcall_sleep(struct hcall_sleepers *sleepers, struct hcall_call *call);
 void hcall_stay_awake(struct hcall_sleepers *sleepers, struct hcall_call *call);
+int hcall_sleep_until(struct hcall_sleepers *sleepers, struct hcall_call *call,
+		      ktime_t deadline);
 void hcall_wake(struct hcall_sleepers *sleepers);
+void hcall_wake_vcpu(struct hcall_sleepers *sleepers, u32 vcpu);
+
+/* ---- end.c: the files behind devices -------------------------------------- */
+
+/* A terminal has a queue for each direction and poll() puts us on both. */
+#define HCALL_END_QUEUES 2
+
+struct hcall_end;
+
+struct hcall_end_wait {
+	struct wait_queue_entry entry;
+	struct wait_queue_head *queue;
+	struct hcall_end *end;
+};
+
+/**
+ * struct hcall_end - one direction of a device
+ * @file:     the launcher's; a reference of ours; NULL: there is no such end
+ * @dev:      whose channel fires
+ * @events:   what poll() says when something can be moved
+ * @starved:  a guest found no room, and wants the channel to tell it of some
+ * @sleepers: vCPUs that wait in a call
+ * @table:    hooks @wait into the file's wait queues
+ * @wait:     our entries there
+ * @waits:    how many of them
+ */
+struct hcall_end {
+	struct file *file;
+	struct hcall_dev *dev;
+	__poll_t events;
+	bool starved;
+	struct hcall_sleepers sleepers;
+	poll_table table;
+	struct hcall_end_wait wait[HCALL_END_QUEUES];
+	unsigned int waits;
+};
+
+void hcall_end_open(struct hcall_end *end, struct hcall_dev *dev,
+		    struct file *file, __poll_t events);
+void hcall_end_close(struct hcall_end *end);
+bool hcall_end_ready(struct hcall_end *end);
+int hcall_end_wait(struct hcall_end *end, struct hcall_call *call, u64 flags);
+ssize_t hcall_end_rw(struct hcall_end *end, const struct iov_iter *all);
 
 /* ---- memory.c: guest memory ---------------------------------------------- */
 
@@ -292,7 +414,7 @@ void hcall_wake(struct hcall_sleepers *sleepers);
 struct hcall_buffer {
 	struct iov_iter iter;
 	bool logged;
-	struct iovec iov[HCALL_SEGMENTS];
+	struct iovec iov[HCALL_SEGMENTS + 1]; /* see hcall_buffer_prefix() */
 };
 
 /**
@@ -310,7 +432,11 @@ int hcall_buffer(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir,
 int hcall_check(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir);
 int hcall_read(struct hcall_vm *vm, u64 gpa, void *to, u64 len);
 int hcall_write(struct hcall_vm *vm, u64 gpa, const void *from, u64 len);
+void hcall_buffer_prefix(struct hcall_buffer *buffer, void __user *user,
+			 size_t len);
 bool hcall_span(struct hcall_vm *vm, u64 gpa, u64 len, struct hcall_span *span);
 void hcall_dirty(struct hcall_vm *vm, u64 gpa, u64 len);
+void hcall_dirty_any(struct hcall_vm *vm, u64 gpa, u64 len);
+struct page *hcall_pin(struct hcall_vm *vm, u64 gpa, void **address);
 
 #endif

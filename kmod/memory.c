@@ -10,6 +10,7 @@
  * ends in a fault, which is -EFAULT for the guest.
  */
 #include <linux/kvm_host.h>
+#include <linux/mm.h>
 #include <linux/uaccess.h>
 
 #include "internal.h"
@@ -144,6 +145,31 @@ int hcall_buffer(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir,
 }
 
 /**
+ * hcall_buffer_prefix() - let the launcher's memory come before the guest's
+ * @buffer: from hcall_buffer(), not used yet
+ * @user:   the launcher's
+ * @len:    in bytes
+ */
+void hcall_buffer_prefix(struct hcall_buffer *buffer, void __user *user,
+			 size_t len)
+{
+	struct iov_iter *iter = &buffer->iter;
+	unsigned int n = 1;
+
+	if (iter_is_ubuf(iter)) {
+		buffer->iov[1].iov_base = iter->ubuf;
+		buffer->iov[1].iov_len = iov_iter_count(iter);
+	} else {
+		n = iter->nr_segs;
+		memmove(buffer->iov + 1, buffer->iov, n * sizeof(*buffer->iov));
+	}
+	buffer->iov[0].iov_base = user;
+	buffer->iov[0].iov_len = len;
+	iov_iter_init(iter, iter->data_source, buffer->iov, n + 1,
+		      len + iov_iter_count(iter));
+}
+
+/**
  * hcall_span() - find a range that lies in one writable memslot
  * @vm:   the caller's
  * @gpa:  guest-physical address
@@ -201,6 +227,52 @@ void hcall_dirty(struct hcall_vm *vm, u64 gpa, u64 len)
 		gpa += part;
 		len -= part;
 	}
+}
+
+/**
+ * hcall_dirty_any() - the same outside a call
+ * @vm:  bound, and a vCPU of it has made a call
+ * @gpa: any
+ * @len: in bytes
+ *
+ * Context: any.
+ */
+void hcall_dirty_any(struct hcall_vm *vm, u64 gpa, u64 len)
+{
+	int idx = srcu_read_lock(&vm->binding.kvm->srcu);
+
+	hcall_dirty(vm, gpa, len);
+	srcu_read_unlock(&vm->binding.kvm->srcu, idx);
+}
+
+/**
+ * hcall_pin() - keep a page of the guest's in memory, also outside calls
+ * @vm:      the caller's
+ * @gpa:     what @address is wanted of; it will be written to
+ * @address: OUT: kernel address
+ *
+ * It stays the guest's page until the launcher puts other memory there.  The
+ * caller ends this with unpin_user_pages_dirty_lock(), and bounds how many
+ * there are.
+ *
+ * Return: the page, or ERR_PTR(-EFAULT) or ERR_PTR(-ENOMEM).
+ */
+struct page *hcall_pin(struct hcall_vm *vm, u64 gpa, void **address)
+{
+	struct hcall_span span;
+	unsigned long user;
+	struct page *page;
+	int ret;
+
+	if (!hcall_span(vm, gpa, 1, &span))
+		return ERR_PTR(-EFAULT);
+	user = (unsigned long)span.user;
+	ret = pin_user_pages_fast(user & PAGE_MASK, 1,
+				  FOLL_WRITE | FOLL_LONGTERM, &page);
+	if (ret != 1)
+		return ERR_PTR(ret == -ENOMEM ? -ENOMEM : -EFAULT);
+	*address = page_address(page) + offset_in_page(user);
+	return page;
 }
 
 /**

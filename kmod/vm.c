@@ -7,6 +7,8 @@
  */
 #include <linux/cleanup.h>
 #include <linux/ctype.h>
+#include <linux/etherdevice.h>
+#include <linux/eventfd.h>
 #include <linux/file.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
@@ -23,11 +25,13 @@ static int vm_open(struct inode *inode, struct file *file)
 	if (!vm)
 		return -ENOMEM;
 	vm->stats = alloc_percpu_gfp(struct hcall_stats, GFP_KERNEL_ACCOUNT);
-	if (!vm->stats) {
+	if (!vm->stats || hcall_timers_init(vm)) {
+		free_percpu(vm->stats);
 		kfree(vm);
 		return -ENOMEM;
 	}
 	mutex_init(&vm->lock);
+	hcall_events_init(vm);
 	hcall_async_init(vm);
 	file->private_data = vm;
 	return 0;
@@ -35,7 +39,8 @@ static int vm_open(struct inode *inode, struct file *file)
 
 /*
  * Unpublish and wait for the calls (unbind), stop what works for them (the
- * worker), then let go of what they used: devices, and at last the VM itself.
+ * worker), then what fires channels (timers, devices), then let go of the
+ * channels, and at last of the VM itself.
  */
 static int vm_release(struct inode *inode, struct file *file)
 {
@@ -47,10 +52,12 @@ static int vm_release(struct inode *inode, struct file *file)
 		hcall_hook_unbind(vm);
 		hcall_async_stop(vm);
 	}
+	hcall_timers_free(vm);
 	for (i = 0; i < HCALL_NR_INDEX * KVM_HCALL_MAX_UNITS; i++) {
 		if (dev[i])
 			dev[i]->service->remove(dev[i]);
 	}
+	hcall_events_free(vm);
 	if (vm->vm_file)
 		fput(vm->vm_file);
 	free_percpu(vm->stats);
@@ -104,6 +111,46 @@ static bool name_ok(const char *name)
 	return true;
 }
 
+/* Channels of devices come after those of the timers. */
+static u32 channel_of(u32 index, u32 unit)
+{
+	static_assert(HCALL_TIMERS + (HCALL_INDEX_OTHER - 1) * KVM_HCALL_MAX_UNITS <=
+		      HCALL_CHANNEL_GUEST);
+	return HCALL_TIMERS + (index - 1) * KVM_HCALL_MAX_UNITS + unit;
+}
+
+/**
+ * hcall_dev_init() - what all devices have, before it can fire or be found
+ * @dev:     the device
+ * @service: whose
+ * @vm:      whose
+ * @add:     validated, @unit is the device's
+ */
+void hcall_dev_init(struct hcall_dev *dev, const struct hcall_service *service,
+		    struct hcall_vm *vm, const struct kvm_hcall_add *add)
+{
+	dev->service = service;
+	dev->vm = vm;
+	dev->unit = add->unit;
+	dev->channel = channel_of(service->index, add->unit);
+	memcpy(dev->name, add->name, sizeof(dev->name));
+}
+
+/*
+ * What a class has no use for is 0, so that it may mean something one day.
+ */
+static bool add_unused_ok(const struct kvm_hcall_add *add)
+{
+	bool console = add->class_id == HCALL_CLASS_CONSOLE;
+	bool input = add->class_id == HCALL_CLASS_INPUT;
+	bool net = add->class_id == HCALL_CLASS_NET;
+
+	return (console || !(add->columns || add->rows)) &&
+	       (input || !add->input) && (input || net || !add->buffer) &&
+	       (net || (!add->mtu && is_zero_ether_addr(add->mac))) &&
+	       !add->reserved;
+}
+
 static long vm_add(struct hcall_vm *vm, struct kvm_hcall_add *add)
 {
 	const struct hcall_service *service = device_service(add->class_id);
@@ -111,7 +158,7 @@ static long vm_add(struct hcall_vm *vm, struct kvm_hcall_add *add)
 	u32 i, at = KVM_HCALL_MAX_UNITS;
 
 	if (add->unit || !service || !name_ok(add->name) ||
-	    memchr_inv(add->reserved, 0, sizeof(add->reserved)))
+	    !add_unused_ok(add))
 		return -EINVAL;
 	if (!vm->vm_file)
 		return -ENOTCONN;
@@ -128,15 +175,14 @@ static long vm_add(struct hcall_vm *vm, struct kvm_hcall_add *add)
 	if (at == KVM_HCALL_MAX_UNITS)
 		return -ENOSPC;
 
+	add->unit = at;
 	dev = service->add(vm, add);
 	if (IS_ERR(dev))
 		return PTR_ERR(dev);
-	dev->service = service;
-	dev->unit = at;
-	memcpy(dev->name, add->name, sizeof(dev->name));
 	/* A call that finds it finds all of it. */
 	smp_store_release(&unit[at], dev);
-	add->unit = at;
+	if (service->ready && service->ready(dev))
+		hcall_fire(vm, dev->channel);
 	return 0;
 }
 
@@ -164,6 +210,7 @@ static long vm_remove(struct hcall_vm *vm, const struct kvm_hcall_remove *remove
 	dev = *unit;
 	WRITE_ONCE(*unit, NULL);
 	hcall_vm_synchronize(vm);
+	hcall_fire(vm, dev->channel);
 	dev->service->remove(dev);
 	return 0;
 }
@@ -180,6 +227,60 @@ static long vm_resize(struct hcall_vm *vm, const struct kvm_hcall_resize *resize
 	if (!(*unit)->service->resize)
 		return -EINVAL;
 	(*unit)->service->resize(*unit, resize);
+	hcall_fire(vm, (*unit)->channel);
+	return 0;
+}
+
+static long vm_link(struct hcall_vm *vm, const struct kvm_hcall_link *link)
+{
+	struct hcall_dev **unit = find_unit(vm, HCALL_CLASS_NET, link->unit);
+
+	if (link->flags & ~KVM_HCALL_LINK_UP || link->mtu < ETH_MIN_MTU ||
+	    memchr_inv(link->reserved, 0, sizeof(link->reserved)))
+		return -EINVAL;
+	if (!unit)
+		return -ENODEV;
+	(*unit)->service->link(*unit, link);
+	hcall_fire(vm, (*unit)->channel);
+	return 0;
+}
+
+static long vm_route(struct hcall_vm *vm, const struct kvm_hcall_route *route)
+{
+	struct eventfd_ctx *eventfd = NULL;
+	int vcpu = 0, ret;
+
+	if (route->flags || route->channel >= HCALL_CHANNELS || route->fd < -1 ||
+	    memchr_inv(route->reserved, 0, sizeof(route->reserved)))
+		return -EINVAL;
+	if (!vm->vm_file)
+		return -ENOTCONN;
+	if (route->vcpu != KVM_HCALL_VCPU_ANY) {
+		vcpu = hcall_vcpu_by_id(vm, route->vcpu);
+		if (vcpu < 0)
+			return vcpu;
+	}
+	if (route->fd != -1) {
+		eventfd = eventfd_ctx_fdget(route->fd);
+		if (IS_ERR(eventfd))
+			return PTR_ERR(eventfd);
+	}
+	ret = hcall_route_set(vm, route->channel,
+			      route->vcpu == KVM_HCALL_VCPU_ANY ?
+				      HCALL_VCPU_ANY : vcpu,
+			      eventfd);
+	if (ret && eventfd)
+		eventfd_ctx_put(eventfd);
+	return ret;
+}
+
+static long vm_raise(struct hcall_vm *vm, const struct kvm_hcall_raise *raise)
+{
+	if (raise->flags || raise->channel >= HCALL_CHANNELS || raise->reserved)
+		return -EINVAL;
+	if (!vm->vm_file)
+		return -ENOTCONN;
+	hcall_fire(vm, raise->channel);
 	return 0;
 }
 
@@ -244,6 +345,9 @@ union vm_argument {
 	struct kvm_hcall_resize resize;
 	struct kvm_hcall_policy policy;
 	struct kvm_hcall_stats stats;
+	struct kvm_hcall_route route;
+	struct kvm_hcall_raise raise;
+	struct kvm_hcall_link link;
 };
 
 static long vm_command(struct hcall_vm *vm, unsigned int command,
@@ -266,6 +370,12 @@ static long vm_command(struct hcall_vm *vm, unsigned int command,
 		return vm_stats(vm, &argument->stats);
 	case KVM_HCALL_SEAL:
 		return vm_seal(vm);
+	case KVM_HCALL_ROUTE:
+		return vm_route(vm, &argument->route);
+	case KVM_HCALL_RAISE:
+		return vm_raise(vm, &argument->raise);
+	case KVM_HCALL_LINK:
+		return vm_link(vm, &argument->link);
 	default:
 		return -ENOTTY;
 	}

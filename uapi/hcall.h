@@ -45,6 +45,10 @@ typedef uint64_t hcall_gpa;
 #define HCALL_CLASS_SYS		 0x00
 #define HCALL_CLASS_CONSOLE	 0x01
 #define HCALL_CLASS_BLOCK	 0x02
+#define HCALL_CLASS_TIMER	 0x03
+#define HCALL_CLASS_INPUT	 0x04
+#define HCALL_CLASS_NET		 0x05
+#define HCALL_CLASS_EVENT	 0x06
 #define HCALL_CLASS_BPF_FIRST	 0xe0 /* implemented by a BPF program */
 #define HCALL_CLASS_BPF_LAST	 0xef
 #define HCALL_CLASS_USER_FIRST	 0xf0 /* for the launcher, by convention */
@@ -74,12 +78,39 @@ typedef uint64_t hcall_gpa;
 #define HCALL_BLOCK_DISCARD	 HCALL_NR(HCALL_CLASS_BLOCK, 11)
 #define HCALL_BLOCK_WRITE_ZEROES HCALL_NR(HCALL_CLASS_BLOCK, 13)
 
+/* Class 3, timer. */
+#define HCALL_TIMER_NOW		 HCALL_NR(HCALL_CLASS_TIMER, 0)
+#define HCALL_TIMER_ARM		 HCALL_NR(HCALL_CLASS_TIMER, 1)
+#define HCALL_TIMER_CANCEL	 HCALL_NR(HCALL_CLASS_TIMER, 2)
+#define HCALL_TIMER_EXPIRED	 HCALL_NR(HCALL_CLASS_TIMER, 3)
+
+/* Class 4, input. */
+#define HCALL_INPUT_READ	 HCALL_NR(HCALL_CLASS_INPUT, 0)
+#define HCALL_INPUT_WRITE	 HCALL_NR(HCALL_CLASS_INPUT, 1)
+#define HCALL_INPUT_CONFIG	 HCALL_NR(HCALL_CLASS_INPUT, 2)
+
+/* Class 5, net. */
+#define HCALL_NET_SEND		 HCALL_NR(HCALL_CLASS_NET, 0)
+#define HCALL_NET_RECV		 HCALL_NR(HCALL_CLASS_NET, 1)
+#define HCALL_NET_SENDV		 HCALL_NR(HCALL_CLASS_NET, 2)
+#define HCALL_NET_RECVV		 HCALL_NR(HCALL_CLASS_NET, 3)
+#define HCALL_NET_FEATURES	 HCALL_NR(HCALL_CLASS_NET, 4)
+#define HCALL_NET_LINK		 HCALL_NR(HCALL_CLASS_NET, 5)
+
+/* Class 6, event. */
+#define HCALL_EVENT_PAGE	 HCALL_NR(HCALL_CLASS_EVENT, 0)
+#define HCALL_EVENT_NEXT	 HCALL_NR(HCALL_CLASS_EVENT, 1)
+#define HCALL_EVENT_WAIT	 HCALL_NR(HCALL_CLASS_EVENT, 2)
+#define HCALL_EVENT_MASK	 HCALL_NR(HCALL_CLASS_EVENT, 3)
+#define HCALL_EVENT_ROUTE	 HCALL_NR(HCALL_CLASS_EVENT, 4)
+#define HCALL_EVENT_RAISE	 HCALL_NR(HCALL_CLASS_EVENT, 5)
+
 /* ---- Errors: the whole table, the same for every call ------------------ */
 
 #define HCALL_EPERM		 1 /* the owner of the VM denies this, or CPL > 0 */
 #define HCALL_EINTR		 4 /* interrupted before anything was done: call again */
 #define HCALL_EIO		 5 /* the device on the host failed */
-#define HCALL_E2BIG		 7 /* more than the stated cap */
+#define HCALL_E2BIG		 7 /* more than the stated cap, or than fits */
 #define HCALL_EAGAIN		 11 /* nothing could be moved now: call again */
 #define HCALL_ENOMEM		 12 /* the host is short of memory: call again later */
 #define HCALL_EFAULT		 14 /* not guest RAM, or not writable guest RAM */
@@ -217,24 +248,71 @@ HCALL_ASSERT_OFFSET(hcall_console_info, max_bytes, 4);
 HCALL_ASSERT_OFFSET(hcall_console_info, reserved, 8);
 
 /**
+ * struct hcall_net_info - what DEVICE tells about a network interface
+ * @mac:        its Ethernet address
+ * @mtu:        largest payload of a frame in bytes, 68 to 65535
+ * @features:   HCALL_NET_F_* that NET_FEATURES may ask for
+ * @link:       1: up, 0: down
+ * @max_bytes:  cap of one frame, with its header if there is one
+ * @max_frames: cap of one SENDV or RECVV
+ * @reserved:   0
+ */
+struct hcall_net_info {
+	uint8_t mac[6];
+	uint16_t mtu;
+	uint32_t features;
+	uint32_t link;
+	uint32_t max_bytes;
+	uint32_t max_frames;
+	uint32_t reserved[10];
+};
+
+HCALL_ASSERT(net_info_size, sizeof(struct hcall_net_info) == 64);
+HCALL_ASSERT_OFFSET(hcall_net_info, mac, 0);
+HCALL_ASSERT_OFFSET(hcall_net_info, mtu, 6);
+HCALL_ASSERT_OFFSET(hcall_net_info, features, 8);
+HCALL_ASSERT_OFFSET(hcall_net_info, link, 12);
+HCALL_ASSERT_OFFSET(hcall_net_info, max_bytes, 16);
+HCALL_ASSERT_OFFSET(hcall_net_info, max_frames, 20);
+HCALL_ASSERT_OFFSET(hcall_net_info, reserved, 24);
+
+/**
+ * struct hcall_input_info - what DEVICE tells about an input device
+ * @max_events: cap of one READ or WRITE
+ * @reserved:   0
+ */
+struct hcall_input_info {
+	uint32_t max_events;
+	uint32_t reserved[15];
+};
+
+HCALL_ASSERT(input_info_size, sizeof(struct hcall_input_info) == 64);
+HCALL_ASSERT_OFFSET(hcall_input_info, max_events, 0);
+HCALL_ASSERT_OFFSET(hcall_input_info, reserved, 4);
+
+/**
  * struct hcall_device - what DEVICE writes; append-only
  * @class_id: HCALL_CLASS_CONSOLE, HCALL_CLASS_BLOCK, ...
  * @unit:     the dev argument of the class's calls
  * @flags:    HCALL_DEVICE_*
+ * @channel:  the event channel that fires when the device has something new
  * @reserved: 0
  * @name:     the launcher's name for it, NUL-terminated, zero-padded
- * @u:        what is particular to the class: @u.block or @u.console; all 64
+ * @u:        what is particular to the class: @u.block, @u.console, ...; all 64
  *            bytes are written
  */
 struct hcall_device {
 	uint32_t class_id;
 	uint32_t unit;
 	uint32_t flags;
-	uint32_t reserved[3];
+	uint32_t channel;
+	uint32_t reserved[2];
 	char name[HCALL_NAME_BYTES];
 	union {
 		struct hcall_block_info block;
 		struct hcall_console_info console;
+		struct hcall_input_info input;
+		struct hcall_net_info net;
 		uint8_t bytes[64];
 	} u;
 };
@@ -243,7 +321,8 @@ HCALL_ASSERT(device_size, sizeof(struct hcall_device) == 128);
 HCALL_ASSERT_OFFSET(hcall_device, class_id, 0);
 HCALL_ASSERT_OFFSET(hcall_device, unit, 4);
 HCALL_ASSERT_OFFSET(hcall_device, flags, 8);
-HCALL_ASSERT_OFFSET(hcall_device, reserved, 12);
+HCALL_ASSERT_OFFSET(hcall_device, channel, 12);
+HCALL_ASSERT_OFFSET(hcall_device, reserved, 16);
 HCALL_ASSERT_OFFSET(hcall_device, name, 24);
 HCALL_ASSERT_OFFSET(hcall_device, u, 64);
 
@@ -266,5 +345,208 @@ HCALL_ASSERT_OFFSET(hcall_device, u, 64);
 
 /* WRITE_ZEROES flags. */
 #define HCALL_ZEROES_UNMAP		(1u << 0) /* the space may be given back */
+
+/* ---- timer ------------------------------------------------------------- */
+
+#define HCALL_TIMERS			64u /* timers of a VM: 0 to 63 */
+#define HCALL_TIMER_MIN_PERIOD		1000000u /* ns */
+
+/* Clocks, in ns: since the host booted, since 1970 in UTC, the same in TAI. */
+#define HCALL_CLOCK_MONOTONIC		0u
+#define HCALL_CLOCK_REALTIME		1u
+#define HCALL_CLOCK_TAI			2u
+
+/* ---- input ------------------------------------------------------------- */
+
+#define HCALL_INPUT_MAX_EVENTS		64u
+
+/**
+ * struct hcall_input_event - a struct virtio_input_event (Virtual I/O Device
+ * 1.2, 5.8.6)
+ * @type:  EV_* of Linux's input-event-codes.h
+ * @code:  KEY_*, REL_*, ...
+ * @value: 1: pressed, 0: released, 2: repeated; or a position or distance
+ */
+struct hcall_input_event {
+	uint16_t type;
+	uint16_t code;
+	uint32_t value;
+};
+
+HCALL_ASSERT(input_event_size, sizeof(struct hcall_input_event) == 8);
+HCALL_ASSERT_OFFSET(hcall_input_event, type, 0);
+HCALL_ASSERT_OFFSET(hcall_input_event, code, 2);
+HCALL_ASSERT_OFFSET(hcall_input_event, value, 4);
+
+/*
+ * What CONFIG is asked for: select and subsel of virtio-input's configuration
+ * (VIRTIO_INPUT_CFG_*, 5.8.4).
+ */
+#define HCALL_INPUT_SELECT(select, subsel) \
+	((uint32_t)(select) << 8 | (uint32_t)(subsel))
+#define HCALL_INPUT_NAME       0x01u /* a string, without its NUL */
+#define HCALL_INPUT_SERIAL     0x02u /* the same */
+#define HCALL_INPUT_IDS	       0x03u /* struct hcall_input_ids */
+#define HCALL_INPUT_PROPERTIES 0x10u /* a bitmap of INPUT_PROP_* */
+#define HCALL_INPUT_CODES      0x11u /* subsel EV_*: a bitmap of codes */
+#define HCALL_INPUT_AXIS       0x12u /* subsel ABS_*: hcall_input_axis */
+
+/**
+ * struct hcall_input_ids - a struct virtio_input_devids
+ * @bustype: BUS_*
+ * @vendor:  of the device
+ * @product: of the device
+ * @version: of the device
+ */
+struct hcall_input_ids {
+	uint16_t bustype;
+	uint16_t vendor;
+	uint16_t product;
+	uint16_t version;
+};
+
+HCALL_ASSERT(input_ids_size, sizeof(struct hcall_input_ids) == 8);
+HCALL_ASSERT_OFFSET(hcall_input_ids, bustype, 0);
+HCALL_ASSERT_OFFSET(hcall_input_ids, vendor, 2);
+HCALL_ASSERT_OFFSET(hcall_input_ids, product, 4);
+HCALL_ASSERT_OFFSET(hcall_input_ids, version, 6);
+
+/**
+ * struct hcall_input_axis - a struct virtio_input_absinfo
+ * @min:        smallest position
+ * @max:        largest position
+ * @fuzz:       noise to filter out
+ * @flat:       around the middle of a joystick
+ * @resolution: units per mm, or per radian
+ */
+struct hcall_input_axis {
+	int32_t min;
+	int32_t max;
+	uint32_t fuzz;
+	uint32_t flat;
+	uint32_t resolution;
+};
+
+HCALL_ASSERT(input_axis_size, sizeof(struct hcall_input_axis) == 20);
+HCALL_ASSERT_OFFSET(hcall_input_axis, min, 0);
+HCALL_ASSERT_OFFSET(hcall_input_axis, max, 4);
+HCALL_ASSERT_OFFSET(hcall_input_axis, fuzz, 8);
+HCALL_ASSERT_OFFSET(hcall_input_axis, flat, 12);
+HCALL_ASSERT_OFFSET(hcall_input_axis, resolution, 16);
+
+/* ---- net --------------------------------------------------------------- */
+
+#define HCALL_NET_MIN_BYTES    14u /* an Ethernet header */
+#define HCALL_NET_MAX_BYTES    65562u /* as virtio-net's, 5.1.6.3.1 */
+#define HCALL_NET_MAX_FRAMES   256u
+
+/*
+ * Features: virtio-net's bits (5.1.3).  As long as any is on, each frame has a
+ * struct hcall_net_header before it.
+ */
+#define HCALL_NET_F_CSUM       (1u << 0) /* host takes partial checksums */
+#define HCALL_NET_F_GUEST_CSUM (1u << 1) /* the guest does */
+#define HCALL_NET_F_GUEST_TSO4 (1u << 7) /* guest takes large TCP frames */
+#define HCALL_NET_F_GUEST_TSO6 (1u << 8)
+#define HCALL_NET_F_HOST_TSO4  (1u << 11) /* the host does */
+#define HCALL_NET_F_HOST_TSO6  (1u << 12)
+
+/* Flags and segmentation types of a header. */
+#define HCALL_NET_NEEDS_CSUM   1u
+#define HCALL_NET_DATA_VALID   2u
+#define HCALL_NET_GSO_NONE     0u
+#define HCALL_NET_GSO_TCPV4    1u
+#define HCALL_NET_GSO_TCPV6    4u
+
+/**
+ * struct hcall_net_header - a struct virtio_net_hdr (5.1.6)
+ * @flags:       HCALL_NET_NEEDS_CSUM, HCALL_NET_DATA_VALID
+ * @gso_type:    HCALL_NET_GSO_*
+ * @header_bytes: Ethernet, IP and TCP headers; a hint
+ * @gso_bytes:   payload of each segment
+ * @csum_start:  from where on to sum up, after this header
+ * @csum_offset: where to put the sum, after @csum_start
+ * @buffers:     SEND: 0; RECV: 1
+ */
+struct hcall_net_header {
+	uint8_t flags;
+	uint8_t gso_type;
+	uint16_t header_bytes;
+	uint16_t gso_bytes;
+	uint16_t csum_start;
+	uint16_t csum_offset;
+	uint16_t buffers;
+};
+
+HCALL_ASSERT(net_header_size, sizeof(struct hcall_net_header) == 12);
+HCALL_ASSERT_OFFSET(hcall_net_header, flags, 0);
+HCALL_ASSERT_OFFSET(hcall_net_header, gso_type, 1);
+HCALL_ASSERT_OFFSET(hcall_net_header, header_bytes, 2);
+HCALL_ASSERT_OFFSET(hcall_net_header, gso_bytes, 4);
+HCALL_ASSERT_OFFSET(hcall_net_header, csum_start, 6);
+HCALL_ASSERT_OFFSET(hcall_net_header, csum_offset, 8);
+HCALL_ASSERT_OFFSET(hcall_net_header, buffers, 10);
+
+/**
+ * struct hcall_frame - a frame of SENDV, or room for one of RECVV
+ * @gpa:   IN: where it is, of any alignment
+ * @bytes: IN: SENDV: of the frame; RECVV: of the room
+ * @used:  OUT, RECVV: bytes of the frame
+ */
+struct hcall_frame {
+	uint64_t gpa;
+	uint32_t bytes;
+	uint32_t used;
+};
+
+HCALL_ASSERT(frame_size, sizeof(struct hcall_frame) == 16);
+HCALL_ASSERT_OFFSET(hcall_frame, gpa, 0);
+HCALL_ASSERT_OFFSET(hcall_frame, bytes, 8);
+HCALL_ASSERT_OFFSET(hcall_frame, used, 12);
+
+/* The answer of LINK. */
+#define HCALL_LINK_MTU(link)   ((uint32_t)(link)&0xffff)
+#define HCALL_LINK_UP	       (1u << 16)
+
+/* ---- event ------------------------------------------------------------- */
+
+#define HCALL_CHANNELS	       1024u
+#define HCALL_CHANNEL_TIMER    0u /* timer n has channel n */
+#define HCALL_CHANNEL_GUEST    512u /* from here on: the guest's own */
+
+#define HCALL_VCPU_ANY	       0xffffffffu
+
+/* No address of a page: the host keeps the bits itself, as at the start. */
+#define HCALL_NO_PAGE	       1u
+
+/* WAIT flags. */
+#define HCALL_WAIT_DEADLINE    (1u << 0)
+
+/* ROUTE flags. */
+#define HCALL_ROUTE_LINE       (1u << 0) /* an interrupt line, no vector */
+
+/* Vectors of ROUTE, without HCALL_ROUTE_LINE, and lines with it. */
+#define HCALL_ROUTE_NONE       0u /* no interrupt */
+#define HCALL_ROUTE_MIN_VECTOR 16u
+#define HCALL_ROUTE_MAX_VECTOR 255u
+#define HCALL_ROUTE_MAX_LINE   23u
+
+/**
+ * struct hcall_event_page - what PAGE gives to the host; 256 bytes, aligned to
+ * as many
+ * @pending: bit c % 32 of word c / 32: channel c has fired; the host sets it,
+ *           the guest clears it before it looks for what has happened
+ * @mask:    the same bit: channel c neither wakes nor interrupts; the guest's
+ *
+ * Both sides change bits by atomic operations only.
+ */
+struct hcall_event_page {
+	uint32_t pending[HCALL_CHANNELS / 32];
+	uint32_t mask[HCALL_CHANNELS / 32];
+};
+
+HCALL_ASSERT(event_page_size, sizeof(struct hcall_event_page) == 256);
+HCALL_ASSERT_OFFSET(hcall_event_page, pending, 0);
+HCALL_ASSERT_OFFSET(hcall_event_page, mask, 128);
 
 #endif /* HCALL_H */

@@ -141,19 +141,19 @@ static inline int64_t hcall_batch(hcall_gpa ops, uint32_t count)
 
 /**
  * hcall_batch_async() - start several calls; results arrive in place
- * @ops:   as for hcall_batch()
- * @count: as for hcall_batch()
- * @event: address of a uint64_t, a multiple of 8, which the host increments
- *         by 1 when all results of this batch are in; the guest only reads it
+ * @ops:     as for hcall_batch()
+ * @count:   as for hcall_batch()
+ * @channel: fires when all results of this batch are in; one of the guest's
+ *           own, HCALL_CHANNEL_GUEST or higher
  *
  * Return: @count; -HCALL_EAGAIN: too many batches are on their way;
  * -HCALL_EINTR: call again; -HCALL_ENOMEM, -HCALL_EINVAL, -HCALL_E2BIG,
  * -HCALL_EFAULT.  After an error nothing was started.
  */
 static inline int64_t hcall_batch_async(hcall_gpa ops, uint32_t count,
-					hcall_gpa event)
+					uint32_t channel)
 {
-	return hcall(HCALL_SYS_BATCH, ops, count, HCALL_BATCH_ASYNC, event);
+	return hcall(HCALL_SYS_BATCH, ops, count, HCALL_BATCH_ASYNC, channel);
 }
 
 /**
@@ -350,12 +350,310 @@ static inline int64_t hcall_block_discard(uint32_t dev, uint64_t sector,
  * @flags:   0 or HCALL_ZEROES_UNMAP
  *
  * Return: the sectors zeroed, at least 1; fewer than @sectors: call again with
- * the rest; errors as hcall_block_write().
+ * the rest; -HCALL_EOPNOTSUPP; else as hcall_block_write().
  */
 static inline int64_t hcall_block_write_zeroes(uint32_t dev, uint64_t sector,
 					       uint32_t sectors, uint32_t flags)
 {
 	return hcall(HCALL_BLOCK_WRITE_ZEROES, dev, sector, sectors, flags);
+}
+
+/* ---- timer ------------------------------------------------------------- */
+
+/**
+ * hcall_timer_now() - what time is it
+ * @clock: HCALL_CLOCK_*
+ *
+ * 64-bit mode only: in 32-bit mode half of the answer would be lost, so the
+ * call is made by hcall_batch() there.
+ *
+ * Return: ns; -HCALL_EINVAL.
+ */
+static inline int64_t hcall_timer_now(uint32_t clock)
+{
+	return hcall(HCALL_TIMER_NOW, clock, 0, 0, 0);
+}
+
+/**
+ * hcall_timer_arm() - let channel HCALL_CHANNEL_TIMER + @timer fire
+ * @timer:    0 to HCALL_TIMERS - 1; what it was armed for before is forgotten
+ * @deadline: ns of @clock; fires at once if that is past
+ * @period:   ns, HCALL_TIMER_MIN_PERIOD or more; 0: fires once
+ * @clock:    HCALL_CLOCK_*
+ *
+ * Return: 0; -HCALL_EINVAL, -HCALL_ENOMEM.
+ */
+static inline int64_t hcall_timer_arm(uint32_t timer, uint64_t deadline,
+				      uint64_t period, uint32_t clock)
+{
+	return hcall(HCALL_TIMER_ARM, timer, deadline, period, clock);
+}
+
+/**
+ * hcall_timer_cancel() - disarm
+ * @timer: 0 to HCALL_TIMERS - 1
+ *
+ * Its channel may still be pending from before.
+ *
+ * Return: 1: it was armed, 0: it was not; -HCALL_EINVAL.
+ */
+static inline int64_t hcall_timer_cancel(uint32_t timer)
+{
+	return hcall(HCALL_TIMER_CANCEL, timer, 0, 0, 0);
+}
+
+/**
+ * hcall_timer_expired() - how often did it fire
+ * @timer: 0 to HCALL_TIMERS - 1
+ *
+ * Return: periods that have ended since it was armed or last asked; more than
+ * 1: the guest fell behind; -HCALL_EINVAL.
+ */
+static inline int64_t hcall_timer_expired(uint32_t timer)
+{
+	return hcall(HCALL_TIMER_EXPIRED, timer, 0, 0, 0);
+}
+
+/* ---- input ------------------------------------------------------------- */
+
+/**
+ * hcall_input_read() - read events
+ * @dev:    unit
+ * @events: where to: @count struct hcall_input_event
+ * @count:  1 to HCALL_INPUT_MAX_EVENTS
+ * @flags:  0 or HCALL_NOWAIT
+ *
+ * Return: the events read, at least 1; -HCALL_EAGAIN: none, call again;
+ * -HCALL_EINTR, -HCALL_ENODEV, -HCALL_EINVAL, -HCALL_E2BIG, -HCALL_EFAULT,
+ * -HCALL_EIO: the device is gone.
+ */
+static inline int64_t hcall_input_read(uint32_t dev, hcall_gpa events,
+				       uint32_t count, uint32_t flags)
+{
+	return hcall(HCALL_INPUT_READ, dev, events, count, flags);
+}
+
+/**
+ * hcall_input_write() - set the device's lights
+ * @dev:    unit
+ * @events: @count struct hcall_input_event, all of type EV_LED or EV_SYN
+ * @count:  1 to HCALL_INPUT_MAX_EVENTS
+ *
+ * Return: the events taken; -HCALL_EOPNOTSUPP: the device has no such way;
+ * -HCALL_ENOMEM; else as hcall_input_read().
+ */
+static inline int64_t hcall_input_write(uint32_t dev, hcall_gpa events,
+					uint32_t count)
+{
+	return hcall(HCALL_INPUT_WRITE, dev, events, count, 0);
+}
+
+/**
+ * hcall_input_config() - what kind of device is it
+ * @dev:    unit
+ * @select: HCALL_INPUT_SELECT(HCALL_INPUT_*, subsel)
+ * @buffer: where to
+ * @bytes:  room there, 1 or more; what does not fit is not written
+ *
+ * Return: the bytes of the whole answer; 0: there is none; -HCALL_ENODEV,
+ * -HCALL_EINVAL, -HCALL_EFAULT.
+ */
+static inline int64_t hcall_input_config(uint32_t dev, uint32_t select,
+					 hcall_gpa buffer, uint32_t bytes)
+{
+	return hcall(HCALL_INPUT_CONFIG, dev, select, buffer, bytes);
+}
+
+/* ---- net --------------------------------------------------------------- */
+
+/**
+ * hcall_net_send() - send a frame
+ * @dev:   unit
+ * @frame: an Ethernet frame, after a struct hcall_net_header if a feature is on
+ * @bytes: of both, HCALL_NET_MIN_BYTES (and the header) to HCALL_NET_MAX_BYTES
+ * @flags: 0 or HCALL_NOWAIT
+ *
+ * Return: 0; -HCALL_EAGAIN: the host has no room, call again; -HCALL_EINTR,
+ * -HCALL_ENODEV, -HCALL_EINVAL, -HCALL_E2BIG, -HCALL_EFAULT, -HCALL_EIO,
+ * -HCALL_ENOMEM.
+ */
+static inline int64_t hcall_net_send(uint32_t dev, hcall_gpa frame,
+				     uint32_t bytes, uint32_t flags)
+{
+	return hcall(HCALL_NET_SEND, dev, frame, bytes, flags);
+}
+
+/**
+ * hcall_net_recv() - receive a frame
+ * @dev:    unit
+ * @buffer: where to; first a struct hcall_net_header if a feature is on
+ * @bytes:  room there, at most HCALL_NET_MAX_BYTES
+ * @flags:  0 or HCALL_NOWAIT
+ *
+ * Return: the bytes of the frame and its header; -HCALL_EAGAIN: none is there,
+ * call again; -HCALL_E2BIG: it does not fit, and stays; else as
+ * hcall_net_send().
+ */
+static inline int64_t hcall_net_recv(uint32_t dev, hcall_gpa buffer,
+				     uint32_t bytes, uint32_t flags)
+{
+	return hcall(HCALL_NET_RECV, dev, buffer, bytes, flags);
+}
+
+/**
+ * hcall_net_sendv() - send frames, in order
+ * @dev:    unit
+ * @frames: @count struct hcall_frame, a multiple of 8
+ * @count:  1 to HCALL_NET_MAX_FRAMES
+ * @flags:  0 or HCALL_NOWAIT
+ *
+ * Return: the frames sent, at least 1: call again with the rest; or, if there
+ * is none, what hcall_net_send() says of the first.
+ */
+static inline int64_t hcall_net_sendv(uint32_t dev, hcall_gpa frames,
+				      uint32_t count, uint32_t flags)
+{
+	return hcall(HCALL_NET_SENDV, dev, frames, count, flags);
+}
+
+/**
+ * hcall_net_recvv() - receive as many frames as there are
+ * @dev:    unit
+ * @frames: room for @count of them: struct hcall_frame, a multiple of 8
+ * @count:  1 to HCALL_NET_MAX_FRAMES
+ * @flags:  0 or HCALL_NOWAIT
+ *
+ * Return: the frames received, at least 1, from the first element on; or, if
+ * there is none, what hcall_net_recv() says of the first.
+ */
+static inline int64_t hcall_net_recvv(uint32_t dev, hcall_gpa frames,
+				      uint32_t count, uint32_t flags)
+{
+	return hcall(HCALL_NET_RECVV, dev, frames, count, flags);
+}
+
+/**
+ * hcall_net_features() - choose offloads; from then on frames have headers
+ * @dev:      unit
+ * @features: HCALL_NET_F_* that DEVICE offers; 0: none, and no headers
+ *
+ * Frames that have arrived before keep the form that they had.
+ *
+ * Return: 0; -HCALL_EINVAL: not offered, or TSO without CSUM; -HCALL_ENODEV,
+ * -HCALL_EIO.
+ */
+static inline int64_t hcall_net_features(uint32_t dev, uint32_t features)
+{
+	return hcall(HCALL_NET_FEATURES, dev, features, 0, 0);
+}
+
+/**
+ * hcall_net_link() - is the link up, and what is its MTU
+ * @dev: unit
+ *
+ * Return: HCALL_LINK_UP or not, and for HCALL_LINK_MTU(); -HCALL_ENODEV.
+ */
+static inline int64_t hcall_net_link(uint32_t dev)
+{
+	return hcall(HCALL_NET_LINK, dev, 0, 0, 0);
+}
+
+/* ---- event ------------------------------------------------------------- */
+
+/**
+ * hcall_event_page() - let the host keep pending and mask bits in guest memory
+ * @page: of a struct hcall_event_page, a multiple of 256; what is pending or
+ *        masked now is written there.  HCALL_NO_PAGE: not any more
+ *
+ * Return: 0; -HCALL_EINVAL, -HCALL_EFAULT, -HCALL_ENOMEM.
+ */
+static inline int64_t hcall_event_page(hcall_gpa page)
+{
+	return hcall(HCALL_EVENT_PAGE, page, 0, 0, 0);
+}
+
+/**
+ * hcall_event_next() - take the first event that this vCPU shall serve
+ *
+ * Return: the channel, lowest first, whose pending bit is now clear;
+ * -HCALL_EAGAIN: nothing is pending; -HCALL_EOPNOTSUPP: in an async batch.
+ */
+static inline int64_t hcall_event_next(void)
+{
+	return hcall(HCALL_EVENT_NEXT, 0, 0, 0, 0);
+}
+
+/**
+ * hcall_event_wait() - sleep as HLT does until an event, too, wakes the vCPU
+ * @deadline: ns of HCALL_CLOCK_MONOTONIC, if @flags says so; else 0
+ * @flags:    0 or HCALL_WAIT_DEADLINE
+ *
+ * Return: 0: look at what is pending, there may be nothing; -HCALL_EINTR: call
+ * again; -HCALL_EINVAL; -HCALL_EOPNOTSUPP: in a batch, or without KVM's local
+ * APIC; -HCALL_ENOMEM.
+ */
+static inline int64_t hcall_event_wait(uint64_t deadline, uint32_t flags)
+{
+	return hcall(HCALL_EVENT_WAIT, deadline, flags, 0, 0);
+}
+
+/**
+ * hcall_event_mask() - keep a channel from waking and interrupting, or let it
+ * @channel: 0 to HCALL_CHANNELS - 1
+ * @on:      1: masked; 0: not, and if it is pending it fires now
+ *
+ * Return: what it was before; -HCALL_EINVAL.
+ */
+static inline int64_t hcall_event_mask(uint32_t channel, uint32_t on)
+{
+	return hcall(HCALL_EVENT_MASK, channel, on, 0, 0);
+}
+
+/**
+ * hcall_event_route() - which vCPU a channel is for, and with what interrupt
+ * @channel: 0 to HCALL_CHANNELS - 1
+ * @vcpu:    initial APIC ID; HCALL_VCPU_ANY: every vCPU may take it
+ * @vector:  HCALL_ROUTE_NONE; a vector for that vCPU's local APIC; or a line
+ * @flags:   0 or HCALL_ROUTE_LINE: @vector is a line of PIC and I/O APIC, 0 to
+ *           HCALL_ROUTE_MAX_LINE, edge-triggered
+ *
+ * Return: 0; -HCALL_EINVAL; -HCALL_ENODEV: no such vCPU; -HCALL_EOPNOTSUPP: an
+ * interrupt in a batch; -HCALL_ENOSYS: the launcher gives no interrupts;
+ * -HCALL_ENOMEM, -HCALL_EIO: it cannot.
+ */
+static inline int64_t hcall_event_route(uint32_t channel, uint32_t vcpu,
+					uint32_t vector, uint32_t flags)
+{
+	return hcall(HCALL_EVENT_ROUTE, channel, vcpu, vector, flags);
+}
+
+/**
+ * hcall_event_raise() - let a channel fire, for another vCPU or the launcher
+ * @channel: one of the guest's own, HCALL_CHANNEL_GUEST or higher
+ *
+ * Return: 0; -HCALL_EINVAL.
+ */
+static inline int64_t hcall_event_raise(uint32_t channel)
+{
+	return hcall(HCALL_EVENT_RAISE, channel, 0, 0, 0);
+}
+
+/**
+ * hcall_event_take() - look at a channel without a call
+ * @page:    as given to hcall_event_page()
+ * @channel: 0 to HCALL_CHANNELS - 1
+ *
+ * Return: 1: it was pending and no longer is; 0: it was not.
+ */
+static inline int hcall_event_take(struct hcall_event_page *page,
+				   uint32_t channel)
+{
+	uint32_t bit = (uint32_t)1 << channel % 32;
+	uint32_t *word = &page->pending[channel / 32];
+
+	if (!(__atomic_load_n(word, __ATOMIC_RELAXED) & bit))
+		return 0;
+	return (__atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST) & bit) != 0;
 }
 
 #endif /* HCALL_CALL_H */

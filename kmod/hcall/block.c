@@ -425,11 +425,12 @@ static struct hcall_dev *block_add(struct hcall_vm *vm,
 	int ret;
 
 	if (add->flags & ~(KVM_HCALL_ADD_READONLY | KVM_HCALL_ADD_DIRECT) ||
-	    add->fd_in != -1 || add->columns || add->rows)
+	    add->fd_in != -1)
 		return ERR_PTR(-EINVAL);
 	disk = kzalloc(sizeof(*disk), GFP_KERNEL_ACCOUNT);
 	if (!disk)
 		return ERR_PTR(-ENOMEM);
+	hcall_dev_init(&disk->dev, &hcall_block, vm, add);
 	disk->file = fget(add->fd);
 	if (!disk->file) {
 		ret = -EBADF;

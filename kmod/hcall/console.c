@@ -2,46 +2,14 @@
 /*
  * Class 1, console: bytes to and from a pipe, a pseudo-terminal or a file.
  *
- * No call blocks on the host's side of a console.  If nothing can be moved the
- * vCPU sleeps as HLT does (hcall_sleep()) until the file's own wait queue says
- * that something can, and the guest calls again.
+ * No call blocks on the host's side of a console: see end.c.
  */
 #include <linux/file.h>
 #include <linux/major.h>
 #include <linux/poll.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "internal.h"
-
-/* A terminal has a queue for each direction and poll() puts us on both. */
-#define END_QUEUES 2
-
-struct console_end;
-
-struct end_wait {
-	struct wait_queue_entry entry;
-	struct wait_queue_head *queue;
-	struct console_end *end;
-};
-
-/**
- * struct console_end - one direction of a console
- * @file:     the launcher's; a reference of ours; NULL: there is no such end
- * @events:   what poll() says when something can be moved
- * @sleepers: vCPUs that wait for that
- * @table:    hooks @wait into the file's wait queues
- * @wait:     our entries there
- * @waits:    how many of them
- */
-struct console_end {
-	struct file *file;
-	__poll_t events;
-	struct hcall_sleepers sleepers;
-	poll_table table;
-	struct end_wait wait[END_QUEUES];
-	unsigned int waits;
-};
 
 /**
  * struct console - a console
@@ -53,111 +21,20 @@ struct console_end {
 struct console {
 	struct hcall_dev dev;
 	u32 size;
-	struct console_end out;
-	struct console_end in;
+	struct hcall_end out;
+	struct hcall_end in;
 };
 
-/* ---- Waiting --------------------------------------------------------------- */
-
-static int end_wake(struct wait_queue_entry *entry, unsigned int mode, int sync,
-		    void *key)
-{
-	struct end_wait *wait = container_of(entry, struct end_wait, entry);
-	__poll_t events = key_to_poll(key);
-
-	if (!events || events & wait->end->events)
-		hcall_wake(&wait->end->sleepers);
-	return 0;
-}
-
-static void end_queue(struct file *file, struct wait_queue_head *queue,
-		      poll_table *table)
-{
-	struct console_end *end = container_of(table, struct console_end, table);
-	struct end_wait *wait;
-
-	if (end->waits == END_QUEUES)
-		return;
-	wait = &end->wait[end->waits++];
-	wait->queue = queue;
-	wait->end = end;
-	init_waitqueue_func_entry(&wait->entry, end_wake);
-	add_wait_queue(queue, &wait->entry);
-}
-
-static void end_open(struct console_end *end, struct hcall_vm *vm,
-		     __poll_t events)
-{
-	end->events = events | EPOLLERR | EPOLLHUP;
-	end->sleepers.vm = vm;
-	init_poll_funcptr(&end->table, end_queue);
-	vfs_poll(end->file, &end->table);
-}
-
-static void end_close(struct console_end *end)
-{
-	while (end->waits) {
-		struct end_wait *wait = &end->wait[--end->waits];
-
-		remove_wait_queue(wait->queue, &wait->entry);
-	}
-	if (!end->file)
-		return;
-	/* Who sleeps here has nothing left to wait for. */
-	hcall_wake(&end->sleepers);
-	fput(end->file);
-}
-
-/* ---- Moving bytes ---------------------------------------------------------- */
-
-/*
- * One attempt that does not block.
- * @all: what is to be moved; not advanced.  A terminal takes bytes out of the
- *	 iterator that it finds no room for, also if it then says -EAGAIN.
- * Return: bytes moved; 0: the input has ended; or a negative errno.
- */
-static ssize_t end_rw(struct console_end *end, const struct iov_iter *all)
-{
-	struct iov_iter attempt = *all, *iter = &attempt;
-	struct file *file = end->file;
-	struct kiocb iocb;
-
-	init_sync_kiocb(&iocb, file);
-	if (S_ISFIFO(file_inode(file)->i_mode))
-		iocb.ki_flags |= IOCB_NOWAIT;
-	else if (S_ISCHR(file_inode(file)->i_mode) &&
-		 !(file->f_flags & O_NONBLOCK))
-		return -EIO; /* the launcher has changed its mind */
-
-	if (iov_iter_rw(iter) == READ)
-		return vfs_iocb_iter_read(file, &iocb, iter);
-
-	/* Nobody reads any more: do not let the launcher die of SIGPIPE. */
-	if (vfs_poll(file, NULL) & EPOLLERR)
-		return -EPIPE;
-	if (S_ISREG(file_inode(file)->i_mode) &&
-	    i_size_read(file_inode(file)) + iov_iter_count(iter) >
-		    rlimit(RLIMIT_FSIZE))
-		return -EFBIG; /* nor of SIGXFSZ */
-	iocb.ki_flags |= IOCB_NOSIGNAL;
-	return vfs_iocb_iter_write(file, &iocb, iter);
-}
-
 /* Move what can be moved, or go to sleep. */
-static ssize_t end_transfer(struct console_end *end, struct hcall_call *call,
+static ssize_t end_transfer(struct hcall_end *end, struct hcall_call *call,
 			    const struct iov_iter *iter, u64 flags)
 {
-	ssize_t ret = end_rw(end, iter);
+	ssize_t ret = hcall_end_rw(end, iter);
 
-	if (ret != -EAGAIN || flags & HCALL_NOWAIT || !hcall_may_sleep(call))
-		return ret;
-	if (signal_pending(current))
-		return -EINTR;
-	hcall_sleep(&end->sleepers, call);
-	/* Did it become possible before we were on the list? */
-	if (vfs_poll(end->file, NULL) & end->events) {
-		hcall_stay_awake(&end->sleepers, call);
-		ret = end_rw(end, iter);
+	if (ret == -EAGAIN) {
+		ret = hcall_end_wait(end, call, flags);
+		if (!ret)
+			ret = hcall_end_rw(end, iter);
 	}
 	return ret;
 }
@@ -175,7 +52,7 @@ static s64 console_transfer(struct hcall_call *call, unsigned int dir)
 	u64 gpa = call->args[1], len = call->args[2], flags = call->args[3];
 	struct hcall_buffer buffer __uninitialized; /* hcall_buffer() */
 	struct console *console;
-	struct console_end *end;
+	struct hcall_end *end;
 	ssize_t done;
 
 	if (!len || flags & ~(u64)HCALL_NOWAIT)
@@ -213,7 +90,7 @@ static s64 console_read(struct hcall_call *call)
 }
 
 /* One byte, in a register instead of in memory. */
-static ssize_t end_byte(struct console_end *end, struct hcall_call *call,
+static ssize_t end_byte(struct hcall_end *end, struct hcall_call *call,
 			unsigned int dir, u8 *byte, u64 flags)
 {
 	struct kvec kvec = { .iov_base = byte, .iov_len = 1 };
@@ -293,18 +170,20 @@ static int console_check_file(struct file *file, bool out)
 	return -EINVAL;
 }
 
-static int console_open(struct console_end *end, struct hcall_vm *vm, int fd,
+static int console_open(struct console *console, struct hcall_end *end, int fd,
 			bool out)
 {
+	struct file *file = fget(fd);
 	int ret;
 
-	end->file = fget(fd);
-	if (!end->file)
+	if (!file)
 		return -EBADF;
-	ret = console_check_file(end->file, out);
-	if (ret)
+	ret = console_check_file(file, out);
+	if (ret) {
+		fput(file);
 		return ret;
-	end_open(end, vm, out ? EPOLLOUT : EPOLLIN);
+	}
+	hcall_end_open(end, &console->dev, file, out ? EPOLLOUT : EPOLLIN);
 	return 0;
 }
 
@@ -312,8 +191,8 @@ static void console_remove(struct hcall_dev *dev)
 {
 	struct console *console = container_of(dev, struct console, dev);
 
-	end_close(&console->out);
-	end_close(&console->in);
+	hcall_end_close(&console->out);
+	hcall_end_close(&console->in);
 	kfree(console);
 }
 
@@ -328,15 +207,21 @@ static struct hcall_dev *console_add(struct hcall_vm *vm,
 	console = kzalloc(sizeof(*console), GFP_KERNEL_ACCOUNT);
 	if (!console)
 		return ERR_PTR(-ENOMEM);
+	hcall_dev_init(&console->dev, &hcall_console, vm, add);
 	console->size = (u32)add->rows << 16 | add->columns;
-	ret = console_open(&console->out, vm, add->fd, true);
+	ret = console_open(console, &console->out, add->fd, true);
 	if (!ret && add->fd_in != -1)
-		ret = console_open(&console->in, vm, add->fd_in, false);
+		ret = console_open(console, &console->in, add->fd_in, false);
 	if (ret) {
 		console_remove(&console->dev);
 		return ERR_PTR(ret);
 	}
 	return &console->dev;
+}
+
+static bool console_ready(struct hcall_dev *dev)
+{
+	return hcall_end_ready(&container_of(dev, struct console, dev)->in);
 }
 
 static void console_describe(struct hcall_dev *dev, struct hcall_device *info)
@@ -376,6 +261,7 @@ const struct hcall_service hcall_console = {
 		     HCALL_FN_BIT(HCALL_CONSOLE_GETC) |
 		     HCALL_FN_BIT(HCALL_CONSOLE_SIZE),
 	.add = console_add,
+	.ready = console_ready,
 	.remove = console_remove,
 	.describe = console_describe,
 	.resize = console_resize,

@@ -59,6 +59,7 @@ static s64 sys_device(struct hcall_call *call)
 	info.class_id = dev->service->class_id;
 	info.unit = dev->unit;
 	info.flags = dev->flags;
+	info.channel = dev->channel;
 	memcpy(info.name, dev->name, sizeof(info.name));
 	dev->service->describe(dev, &info);
 
@@ -232,12 +233,13 @@ fault:
 static s64 sys_batch(struct hcall_call *call)
 {
 	u64 gpa = call->args[0], count = call->args[1], flags = call->args[2];
-	u64 event = call->args[3];
+	u64 channel = call->args[3];
 
 	if (call->door != HCALL_DOOR_REGISTER)
 		return -HCALL_EOPNOTSUPP;
 	if (!count || gpa % sizeof(u64) || flags & ~(u64)HCALL_BATCH_ASYNC ||
-	    (flags ? event % sizeof(u64) : event))
+	    (flags ? channel < HCALL_CHANNEL_GUEST || channel >= HCALL_CHANNELS :
+		     channel))
 		return -HCALL_EINVAL;
 	if (count > HCALL_BATCH_MAX_OPS)
 		return -HCALL_E2BIG;
@@ -246,7 +248,7 @@ static s64 sys_batch(struct hcall_call *call)
 	if (hcall_check(call->vm, gpa, count * sizeof(struct hcall_op),
 			ITER_DEST))
 		return -HCALL_EFAULT;
-	return hcall_async_submit(call, gpa, count, event);
+	return hcall_async_submit(call, gpa, count, channel);
 }
 
 static s64 sys_exit(struct hcall_call *call)

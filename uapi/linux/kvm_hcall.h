@@ -55,29 +55,47 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_bind, reserved, 8);
 /* Flags of struct kvm_hcall_add. */
 #define KVM_HCALL_ADD_READONLY (1 << 0) /* block: refuse writes */
 #define KVM_HCALL_ADD_DIRECT   (1 << 1) /* block: @fd was opened with O_DIRECT */
+#define KVM_HCALL_ADD_VNET_HDR \
+	(1 << 2) /* net: @fd is a tap with IFF_VNET_HDR */
+
+/* What @buffer of struct kvm_hcall_add has room for. */
+#define KVM_HCALL_BUFFER_BYTES 4096
 
 /**
  * struct kvm_hcall_add - argument of KVM_HCALL_ADD
  * @flags:    KVM_HCALL_ADD_*
- * @class_id: HCALL_CLASS_CONSOLE or HCALL_CLASS_BLOCK
+ * @class_id: HCALL_CLASS_CONSOLE, _BLOCK, _INPUT or _NET
  * @unit:     IN: 0; OUT: what the guest calls it
- * @fd:       block: a regular file or block device; console: where output
- *            goes to
- * @fd_in:    console: where input comes from, or -1: no input; block: -1
+ * @fd:       where the guest's data goes to
+ * @fd_in:    where it comes from, if not from @fd; or -1
  * @columns:  console: width, 0: not known
  * @rows:     console: height, up to 32767, 0: not known
  * @name:     shown to the guest; visible ASCII, no blanks, NUL-terminated,
  *            zero-padded; no two devices of a class have the same
+ * @buffer:   input from evdev, net with VNET_HDR: KVM_HCALL_BUFFER_BYTES of
+ *            this process's memory, for the module's use alone as long as the
+ *            device is there; else 0
+ * @input:    input: address of a struct kvm_hcall_input; else 0
+ * @mac:      net: the guest's Ethernet address, not multicast, not 0
+ * @mtu:      net: 68 to 65535
  * @reserved: 0
  *
- * A console's descriptors are pipes, or the master of a pseudo-terminal opened
- * with O_NONBLOCK, or (@fd only) a regular file opened with O_APPEND.
- * A disk is not opened with O_APPEND; its size is a multiple of 512 bytes (with
- * O_DIRECT, of what direct I/O wants) and is fixed at this call.
+ * console: @fd and @fd_in are pipes, or the master of a pseudo-terminal opened
+ * with O_NONBLOCK, or (@fd only) a regular file opened with O_APPEND.  @fd_in
+ * -1: no input.
+ * block: @fd is a regular file or block device, not opened with O_APPEND; its
+ * size is a multiple of 512 bytes (with O_DIRECT, of what direct I/O wants) and
+ * is fixed at this call.  @fd_in is -1.
+ * input: @fd_in is an evdev device opened with O_NONBLOCK, or a pipe that brings
+ * struct hcall_input_event, each written in one piece; @fd is for the guest's
+ * LED events: the same device, or another pipe, or -1.
+ * net: @fd is a tap or macvtap with IFF_NO_PI, with a header of 12 bytes
+ * (TUNSETVNETHDRSZ) if VNET_HDR, and @fd_in is -1; or both are pipes opened with
+ * O_DIRECT, in which each packet is a frame, and @mtu is at most 4078.
  *
- * Return: 0.  Errors: -EINVAL, -EBADF, -EACCES (@fd was not opened for this),
- * -ENOTCONN (not bound yet), -EPERM (sealed), -ENOSPC (no more units), -EEXIST
- * (the name is taken), -ENOMEM.
+ * Return: 0.  Errors: -EINVAL, -EBADF, -EACCES (a descriptor was not opened for
+ * this), -EFAULT (@input), -ENOTCONN (not bound yet), -EPERM (sealed), -ENOSPC
+ * (no more units), -EEXIST (the name is taken), -ENOMEM.
  */
 struct kvm_hcall_add {
 	__u32 flags;
@@ -88,7 +106,11 @@ struct kvm_hcall_add {
 	__u16 columns;
 	__u16 rows;
 	char name[KVM_HCALL_NAME_BYTES];
-	__u64 reserved[4];
+	__u64 buffer;
+	__u64 input;
+	__u8 mac[6];
+	__u16 mtu;
+	__u64 reserved;
 };
 
 KVM_HCALL_ASSERT(kvm_hcall_add_size, sizeof(struct kvm_hcall_add) == 96);
@@ -100,7 +122,81 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, fd_in, 16);
 KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, columns, 20);
 KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, rows, 22);
 KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, name, 24);
-KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, reserved, 64);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, buffer, 64);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, input, 72);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, mac, 80);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, mtu, 86);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, reserved, 88);
+
+#define KVM_HCALL_INPUT_TEXT_BYTES 128
+#define KVM_HCALL_INPUT_TYPES	   32 /* EV_CNT */
+#define KVM_HCALL_INPUT_CODE_BYTES 96 /* KEY_CNT / 8 */
+#define KVM_HCALL_INPUT_AXES	   64 /* ABS_CNT */
+
+/**
+ * struct kvm_hcall_axis - the range of an absolute axis, as struct input_absinfo
+ * @min:        smallest position
+ * @max:        largest position
+ * @fuzz:       noise to filter out
+ * @flat:       around the middle of a joystick
+ * @resolution: units per mm, or per radian
+ */
+struct kvm_hcall_axis {
+	__s32 min;
+	__s32 max;
+	__u32 fuzz;
+	__u32 flat;
+	__u32 resolution;
+};
+
+KVM_HCALL_ASSERT(kvm_hcall_axis_size, sizeof(struct kvm_hcall_axis) == 20);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_axis, min, 0);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_axis, max, 4);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_axis, fuzz, 8);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_axis, flat, 12);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_axis, resolution, 16);
+
+/**
+ * struct kvm_hcall_input - what the guest is told of an input device
+ * @flags:      0
+ * @reserved:   0
+ * @bustype:    as EVIOCGID says
+ * @vendor:     the same
+ * @product:    the same
+ * @version:    the same
+ * @name:       NUL-terminated, zero-padded; may be empty
+ * @serial:     the same
+ * @properties: a bitmap of INPUT_PROP_*
+ * @codes:      for each EV_* a bitmap of its codes, as EVIOCGBIT says; an empty
+ *              one: the device has no such events; [0] (EV_SYN) is empty
+ * @axes:       for each ABS_* in @codes
+ */
+struct kvm_hcall_input {
+	__u32 flags;
+	__u32 reserved;
+	__u16 bustype;
+	__u16 vendor;
+	__u16 product;
+	__u16 version;
+	char name[KVM_HCALL_INPUT_TEXT_BYTES];
+	char serial[KVM_HCALL_INPUT_TEXT_BYTES];
+	__u8 properties[16];
+	__u8 codes[KVM_HCALL_INPUT_TYPES][KVM_HCALL_INPUT_CODE_BYTES];
+	struct kvm_hcall_axis axes[KVM_HCALL_INPUT_AXES];
+};
+
+KVM_HCALL_ASSERT(kvm_hcall_input_size, sizeof(struct kvm_hcall_input) == 4640);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_input, flags, 0);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_input, reserved, 4);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_input, bustype, 8);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_input, vendor, 10);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_input, product, 12);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_input, version, 14);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_input, name, 16);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_input, serial, 144);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_input, properties, 272);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_input, codes, 288);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_input, axes, 3360);
 
 /**
  * struct kvm_hcall_remove - argument of KVM_HCALL_REMOVE
@@ -221,6 +317,84 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, denied, 32);
 KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, forwarded, 40);
 KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, reserved, 48);
 
+/* Flags of struct kvm_hcall_link. */
+#define KVM_HCALL_LINK_UP (1 << 0)
+
+/**
+ * struct kvm_hcall_link - argument of KVM_HCALL_LINK
+ * @flags:    KVM_HCALL_LINK_UP or 0: the link is down
+ * @unit:     of a network interface, from KVM_HCALL_ADD
+ * @mtu:      68 to 65535
+ * @reserved: 0
+ *
+ * What LINK and DEVICE tell the guest; the device's channel fires.  After ADD the
+ * link is up.  Also after SEAL.  Errors: -ENODEV, -EINVAL.
+ */
+struct kvm_hcall_link {
+	__u32 flags;
+	__u32 unit;
+	__u16 mtu;
+	__u16 reserved[3];
+};
+
+KVM_HCALL_ASSERT(kvm_hcall_link_size, sizeof(struct kvm_hcall_link) == 16);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_link, flags, 0);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_link, unit, 4);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_link, mtu, 8);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_link, reserved, 10);
+
+/**
+ * struct kvm_hcall_route - argument of KVM_HCALL_ROUTE
+ * @flags:    0
+ * @channel:  0 to 1023
+ * @vcpu:     from KVM_CREATE_VCPU; KVM_HCALL_VCPU_ANY: every vCPU
+ * @fd:       an eventfd, which the channel signals when it fires; -1: none
+ * @reserved: 0
+ *
+ * The answer to the guest's ROUTE with an interrupt, which comes to the launcher
+ * as KVM_EXIT_HYPERCALL: an eventfd that is an irqfd becomes an interrupt.
+ * Several channels may have the same.  One that nobody made an irqfd tells the
+ * launcher what the guest RAISEs.  Also after SEAL.
+ *
+ * Errors: -EINVAL (not an eventfd), -EBADF, -ENODEV (no such vCPU, or none has
+ * made a call yet), -ENOTCONN (not bound yet), -ENOMEM.
+ */
+struct kvm_hcall_route {
+	__u32 flags;
+	__u32 channel;
+	__u32 vcpu;
+	__s32 fd;
+	__u64 reserved[2];
+};
+
+KVM_HCALL_ASSERT(kvm_hcall_route_size, sizeof(struct kvm_hcall_route) == 32);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_route, flags, 0);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_route, channel, 4);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_route, vcpu, 8);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_route, fd, 12);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_route, reserved, 16);
+
+#define KVM_HCALL_VCPU_ANY 0xffffffff
+
+/**
+ * struct kvm_hcall_raise - argument of KVM_HCALL_RAISE
+ * @flags:    0
+ * @channel:  0 to 1023, which fires
+ * @reserved: 0
+ *
+ * Also after SEAL.  Errors: -EINVAL, -ENOTCONN (not bound yet).
+ */
+struct kvm_hcall_raise {
+	__u32 flags;
+	__u32 channel;
+	__u64 reserved;
+};
+
+KVM_HCALL_ASSERT(kvm_hcall_raise_size, sizeof(struct kvm_hcall_raise) == 16);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_raise, flags, 0);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_raise, channel, 4);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_raise, reserved, 8);
+
 #define KVM_HCALL_BIND	 _IOW(KVM_HCALL_IOC, 0xB0, struct kvm_hcall_bind)
 #define KVM_HCALL_ADD	 _IOWR(KVM_HCALL_IOC, 0xB1, struct kvm_hcall_add)
 #define KVM_HCALL_REMOVE _IOW(KVM_HCALL_IOC, 0xB2, struct kvm_hcall_remove)
@@ -232,5 +406,8 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_stats, reserved, 48);
  * No argument.  Errors: -ENOTCONN (not bound yet).
  */
 #define KVM_HCALL_SEAL	 _IO(KVM_HCALL_IOC, 0xB6)
+#define KVM_HCALL_ROUTE	 _IOW(KVM_HCALL_IOC, 0xB7, struct kvm_hcall_route)
+#define KVM_HCALL_RAISE	 _IOW(KVM_HCALL_IOC, 0xB8, struct kvm_hcall_raise)
+#define KVM_HCALL_LINK	 _IOW(KVM_HCALL_IOC, 0xB9, struct kvm_hcall_link)
 
 #endif

@@ -1,0 +1,585 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Class 5, net: Ethernet frames to and from a tap, or two pipes.
+ *
+ * A frame goes from guest memory straight into the tap's socket, and back.  A
+ * tap added with VNET_HDR wants a header before each frame.  As long as the
+ * guest has chosen no feature it knows of no header, and the one that the tap
+ * gets or gives lies in the launcher's memory.  A pipe in packet mode is for
+ * what has no tap, as a network stack in a process of the launcher's.
+ */
+#include <linux/cleanup.h>
+#include <linux/etherdevice.h>
+#include <linux/file.h>
+#include <linux/if_tap.h>
+#include <linux/if_tun.h>
+#include <linux/module.h>
+#include <linux/net.h>
+#include <linux/poll.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/socket.h>
+#include <linux/uaccess.h>
+#include <linux/virtio_net.h>
+
+#include "internal.h"
+
+#define HEADER_BYTES sizeof(struct hcall_net_header)
+
+static_assert(sizeof(struct hcall_net_header) ==
+	      sizeof(struct virtio_net_hdr_v1));
+static_assert(HCALL_NET_MIN_BYTES == ETH_HLEN);
+
+/* The launcher's memory: zeros to send, and where to throw away. */
+#define BUFFER_SEND 0
+#define BUFFER_RECV 64
+
+#define NET_FEATURES                                                    \
+	(HCALL_NET_F_CSUM | HCALL_NET_F_GUEST_CSUM |                    \
+	 HCALL_NET_F_GUEST_TSO4 | HCALL_NET_F_GUEST_TSO6 |              \
+	 HCALL_NET_F_HOST_TSO4 | HCALL_NET_F_HOST_TSO6)
+
+/* A packet of a pipe is at most a page. */
+#define PIPE_BYTES PAGE_SIZE
+
+/**
+ * struct nic - a network interface
+ * @dev:       what all devices have
+ * @socket:    the tap's; NULL: two pipes
+ * @out:       where frames go to
+ * @in:        where they come from; for a tap the same file
+ * @buffer:    the launcher's memory; NULL: the tap wants no headers
+ * @features:  that the guest has chosen; not 0: the guest sees headers
+ * @lock:      one RECV at a time, and FEATURES not beside it
+ * @held:      pipes: bytes in @bounce, a frame that found no room; or 0
+ * @bounce:    pipes: PIPE_BYTES, as a packet can only be taken whole
+ * @link:      what LINK answers
+ * @mac:       of the guest
+ */
+struct nic {
+	struct hcall_dev dev;
+	struct socket *socket;
+	struct hcall_end out;
+	struct hcall_end in;
+	u8 __user *buffer;
+	u32 features;
+	struct mutex lock;
+	u32 held;
+	void *bounce;
+	u32 link;
+	u8 mac[ETH_ALEN];
+};
+
+static s64 net_error(ssize_t error)
+{
+	return error == -EINVAL ? -HCALL_EINVAL :
+	       error == -E2BIG	? -HCALL_E2BIG :
+				  hcall_error(error);
+}
+
+static u32 net_max_bytes(const struct nic *nic)
+{
+	return nic->socket ? HCALL_NET_MAX_BYTES : PIPE_BYTES;
+}
+
+/* How many bytes of header a guest has before each frame. */
+static u32 net_header_bytes(const struct nic *nic)
+{
+	return READ_ONCE(nic->features) ? HEADER_BYTES : 0;
+}
+
+/* ---- Frames ---------------------------------------------------------------- */
+
+/*
+ * A frame's memory.  It may lie in some memslots, but not in any number: it
+ * cannot be moved in parts.
+ * @header: the tap has one that the guest does not see
+ */
+static int frame_buffer(struct nic *nic, u64 gpa, u32 bytes, unsigned int dir,
+			bool header, struct hcall_buffer *buffer)
+{
+	if (hcall_buffer(nic->dev.vm, gpa, bytes, dir, buffer))
+		return -EFAULT;
+	if (header)
+		hcall_buffer_prefix(buffer,
+				    nic->buffer + (dir == ITER_SOURCE ?
+							   BUFFER_SEND :
+							   BUFFER_RECV),
+				    HEADER_BYTES);
+	return 0;
+}
+
+/* Return: 0 or a negative errno. */
+static int frame_send(struct nic *nic, u64 gpa, u32 bytes)
+{
+	struct hcall_buffer buffer __uninitialized; /* hcall_buffer() */
+	u32 header = net_header_bytes(nic);
+	struct msghdr msg = { .msg_flags = MSG_DONTWAIT };
+	ssize_t ret;
+
+	if (bytes < HCALL_NET_MIN_BYTES + header)
+		return -EINVAL;
+	if (bytes > net_max_bytes(nic))
+		return -E2BIG;
+	ret = frame_buffer(nic, gpa, bytes, ITER_SOURCE, nic->buffer && !header,
+			   &buffer);
+	if (ret)
+		return ret;
+	if (!nic->socket) {
+		ret = hcall_end_rw(&nic->out, &buffer.iter);
+	} else {
+		msg.msg_iter = buffer.iter;
+		ret = nic->socket->ops->sendmsg(nic->socket, &msg,
+						iov_iter_count(&buffer.iter));
+	}
+	return ret < 0 ? ret : 0;
+}
+
+static ssize_t socket_recv(struct nic *nic, u64 gpa, u32 room)
+{
+	struct hcall_buffer buffer __uninitialized; /* hcall_buffer() */
+	u32 header = net_header_bytes(nic);
+	bool hidden = nic->buffer && !header;
+	struct msghdr msg = {};
+	const u16 one = 1;
+	ssize_t ret;
+	int bytes;
+
+	lockdep_assert_held(&nic->lock);
+	ret = frame_buffer(nic, gpa, room, ITER_DEST, hidden, &buffer);
+	if (ret)
+		return ret;
+	bytes = nic->socket->ops->peek_len(nic->socket);
+	if (bytes <= 0)
+		return bytes ?: -EAGAIN;
+	if (bytes + header > room)
+		return -E2BIG;
+	msg.msg_iter = buffer.iter;
+	ret = nic->socket->ops->recvmsg(nic->socket, &msg,
+					iov_iter_count(&buffer.iter),
+					MSG_DONTWAIT);
+	if (ret < 0)
+		return ret;
+	if (hidden)
+		ret -= HEADER_BYTES;
+	/* The tap leaves room for this, and leaves it as it is. */
+	if (header && hcall_write(nic->dev.vm, gpa + offsetof(struct hcall_net_header, buffers),
+				  &one, sizeof(one)))
+		return -EFAULT;
+	if (buffer.logged && ret > 0)
+		hcall_dirty(nic->dev.vm, gpa, ret);
+	return ret ?: -EAGAIN;
+}
+
+/* A pipe gives a packet whole or loses the rest, so it goes through @bounce. */
+static ssize_t pipe_recv(struct nic *nic, u64 gpa, u32 room)
+{
+	struct kvec kvec = { nic->bounce, PIPE_BYTES };
+	struct iov_iter iter;
+	ssize_t ret;
+
+	lockdep_assert_held(&nic->lock);
+	if (hcall_check(nic->dev.vm, gpa, room, ITER_DEST))
+		return -EFAULT;
+	if (!nic->held) {
+		iov_iter_kvec(&iter, ITER_DEST, &kvec, 1, PIPE_BYTES);
+		ret = hcall_end_rw(&nic->in, &iter);
+		if (ret <= 0)
+			return ret ?: -EIO; /* the writer has gone */
+		nic->held = ret;
+	}
+	if (nic->held > room)
+		return -E2BIG;
+	if (hcall_write(nic->dev.vm, gpa, nic->bounce, nic->held))
+		return -EFAULT;
+	ret = nic->held;
+	nic->held = 0;
+	return ret;
+}
+
+/* Return: bytes of the frame and its header, or a negative errno. */
+static ssize_t frame_recv(struct nic *nic, u64 gpa, u32 room)
+{
+	guard(mutex)(&nic->lock);
+	if (nic->socket)
+		return socket_recv(nic, gpa, room);
+	return pipe_recv(nic, gpa, room);
+}
+
+/* ---- Calls ----------------------------------------------------------------- */
+
+static struct nic *net_of(const struct hcall_call *call)
+{
+	struct hcall_dev *dev = hcall_dev(call, HCALL_INDEX_NET, call->args[0]);
+
+	return dev ? container_of(dev, struct nic, dev) : NULL;
+}
+
+static s64 net_send(struct hcall_call *call)
+{
+	u64 gpa = call->args[1], bytes = call->args[2], flags = call->args[3];
+	struct nic *nic;
+	int ret;
+
+	if (bytes < HCALL_NET_MIN_BYTES || flags & ~(u64)HCALL_NOWAIT)
+		return -HCALL_EINVAL;
+	nic = net_of(call);
+	if (!nic)
+		return -HCALL_ENODEV;
+	bytes = min_t(u64, bytes, U32_MAX);
+	ret = frame_send(nic, gpa, bytes);
+	if (unlikely(ret == -EAGAIN)) {
+		ret = hcall_end_wait(&nic->out, call, flags);
+		if (!ret)
+			ret = frame_send(nic, gpa, bytes);
+	}
+	if (ret)
+		return net_error(ret);
+	call->bytes = bytes;
+	return 0;
+}
+
+static s64 net_recv(struct hcall_call *call)
+{
+	u64 gpa = call->args[1], room = call->args[2], flags = call->args[3];
+	struct nic *nic;
+	ssize_t ret;
+
+	if (!room || flags & ~(u64)HCALL_NOWAIT)
+		return -HCALL_EINVAL;
+	nic = net_of(call);
+	if (!nic)
+		return -HCALL_ENODEV;
+	if (room > HCALL_NET_MAX_BYTES)
+		return -HCALL_E2BIG;
+	ret = frame_recv(nic, gpa, room);
+	if (ret == -EAGAIN) {
+		ret = hcall_end_wait(&nic->in, call, flags);
+		if (!ret)
+			ret = frame_recv(nic, gpa, room);
+	}
+	if (ret < 0)
+		return net_error(ret);
+	call->bytes = ret;
+	return ret;
+}
+
+static int vector_send(struct nic *nic, const struct hcall_frame *frame, u64 at)
+{
+	return frame_send(nic, frame->gpa, frame->bytes) ?: frame->bytes;
+}
+
+static int vector_recv(struct nic *nic, const struct hcall_frame *frame, u64 at)
+{
+	struct hcall_vm *vm = nic->dev.vm;
+	u32 used;
+	int ret;
+
+	at += offsetof(struct hcall_frame, used);
+	if (!frame->bytes)
+		return -EINVAL;
+	if (frame->bytes > HCALL_NET_MAX_BYTES)
+		return -E2BIG;
+	ret = frame_recv(nic, frame->gpa, frame->bytes);
+	if (ret < 0)
+		return ret;
+	used = ret;
+	/* Who takes this memory away meanwhile has received the frame. */
+	hcall_write(vm, at, &used, sizeof(used));
+	return ret;
+}
+
+/*
+ * Frames, each fetched once, until one fails.  Only if it is the first the
+ * guest hears why, and may sleep.
+ */
+static s64 net_vector(struct hcall_call *call, bool out)
+{
+	u64 gpa = call->args[1], count = call->args[2], flags = call->args[3];
+	struct hcall_frame frame;
+	bool tried = false;
+	struct nic *nic;
+	u64 done = 0;
+	int ret = 0;
+
+	if (!count || gpa % sizeof(u64) || flags & ~(u64)HCALL_NOWAIT)
+		return -HCALL_EINVAL;
+	nic = net_of(call);
+	if (!nic)
+		return -HCALL_ENODEV;
+	if (count > HCALL_NET_MAX_FRAMES)
+		return -HCALL_E2BIG;
+	if (hcall_check(call->vm, gpa, count * sizeof(frame),
+			out ? ITER_SOURCE : ITER_DEST))
+		return -HCALL_EFAULT;
+	while (done < count) {
+		u64 at = gpa + done * sizeof(frame);
+
+		if (hcall_read(call->vm, at, &frame, sizeof(frame)))
+			ret = -EFAULT;
+		else
+			ret = out ? vector_send(nic, &frame, at) :
+				    vector_recv(nic, &frame, at);
+		if (ret == -EAGAIN && !done && !tried) {
+			tried = true;
+			ret = hcall_end_wait(out ? &nic->out : &nic->in, call,
+					     flags);
+			if (!ret)
+				continue;
+		}
+		if (ret < 0)
+			break;
+		call->bytes += ret;
+		done++;
+		if (signal_pending(current))
+			break;
+		cond_resched();
+	}
+	return done ?: net_error(ret);
+}
+
+static s64 net_sendv(struct hcall_call *call)
+{
+	return net_vector(call, true);
+}
+
+static s64 net_recvv(struct hcall_call *call)
+{
+	return net_vector(call, false);
+}
+
+/* What the host may leave undone in frames for the guest; its own are clear. */
+static unsigned long net_tun_offload(u64 features)
+{
+	return (features & HCALL_NET_F_GUEST_CSUM ? TUN_F_CSUM : 0) |
+	       (features & HCALL_NET_F_GUEST_TSO4 ? TUN_F_TSO4 : 0) |
+	       (features & HCALL_NET_F_GUEST_TSO6 ? TUN_F_TSO6 : 0);
+}
+
+static bool net_features_ok(u64 features)
+{
+	if (features & (HCALL_NET_F_HOST_TSO4 | HCALL_NET_F_HOST_TSO6) &&
+	    !(features & HCALL_NET_F_CSUM))
+		return false;
+	return !(features & (HCALL_NET_F_GUEST_TSO4 | HCALL_NET_F_GUEST_TSO6)) ||
+	       features & HCALL_NET_F_GUEST_CSUM;
+}
+
+static s64 net_features(struct hcall_call *call)
+{
+	u64 features = call->args[1];
+	struct file *file;
+	struct nic *nic;
+	long ret;
+
+	if (features & ~(u64)NET_FEATURES || !net_features_ok(features))
+		return -HCALL_EINVAL;
+	nic = net_of(call);
+	if (!nic)
+		return -HCALL_ENODEV;
+	if (features && !nic->buffer)
+		return -HCALL_EINVAL;
+	guard(mutex)(&nic->lock);
+	if (features == nic->features)
+		return 0;
+	file = nic->out.file;
+	ret = file->f_op->unlocked_ioctl(file, TUNSETOFFLOAD,
+					 net_tun_offload(features));
+	if (ret)
+		return hcall_error(ret);
+	WRITE_ONCE(nic->features, features);
+	return 0;
+}
+
+static s64 net_link(struct hcall_call *call)
+{
+	struct nic *nic = net_of(call);
+
+	return nic ? READ_ONCE(nic->link) : -HCALL_ENODEV;
+}
+
+/* ---- Set-up ----------------------------------------------------------------- */
+
+static struct socket *tun_socket(struct file *file)
+{
+	struct socket *(*get)(struct file *file) = symbol_get(tun_get_socket);
+	struct socket *socket = ERR_PTR(-EINVAL);
+
+	/* The file keeps the module, so it need not be kept by us. */
+	if (get) {
+		socket = get(file);
+		symbol_put(tun_get_socket);
+	}
+	return socket;
+}
+
+static struct socket *tap_socket(struct file *file)
+{
+	struct socket *(*get)(struct file *file) = symbol_get(tap_get_socket);
+	struct socket *socket = ERR_PTR(-EINVAL);
+
+	if (get) {
+		socket = get(file);
+		symbol_put(tap_get_socket);
+	}
+	return socket;
+}
+
+static int net_open_tap(struct nic *nic, const struct kvm_hcall_add *add)
+{
+	struct file *file = fget(add->fd);
+
+	if (!file)
+		return -EBADF;
+	nic->socket = tun_socket(file);
+	if (IS_ERR(nic->socket))
+		nic->socket = tap_socket(file);
+	if (IS_ERR(nic->socket)) {
+		nic->socket = NULL;
+		fput(file);
+		return -EINVAL;
+	}
+	if (!(add->flags & KVM_HCALL_ADD_VNET_HDR)) {
+		if (add->buffer)
+			goto invalid;
+	} else {
+		nic->buffer = u64_to_user_ptr(add->buffer);
+		if (!nic->buffer ||
+		    clear_user(nic->buffer + BUFFER_SEND, HEADER_BYTES) ||
+		    file->f_op->unlocked_ioctl(file, TUNSETOFFLOAD, 0))
+			goto invalid;
+	}
+	hcall_end_open(&nic->out, &nic->dev, get_file(file), EPOLLOUT);
+	hcall_end_open(&nic->in, &nic->dev, file, EPOLLIN);
+	return 0;
+
+invalid:
+	fput(file);
+	return -EINVAL;
+}
+
+static int net_open_pipe(struct nic *nic, struct hcall_end *end, int fd,
+			 bool out)
+{
+	struct file *file = fget(fd);
+	int ret = -EINVAL;
+
+	if (!file)
+		return -EBADF;
+	if (!(file->f_mode & (out ? FMODE_WRITE : FMODE_READ)))
+		ret = -EACCES;
+	else if (S_ISFIFO(file_inode(file)->i_mode) &&
+		 (!out || file->f_flags & O_DIRECT))
+		ret = 0;
+	if (ret) {
+		fput(file);
+		return ret;
+	}
+	hcall_end_open(end, &nic->dev, file, out ? EPOLLOUT : EPOLLIN);
+	return 0;
+}
+
+static int net_open_pipes(struct nic *nic, const struct kvm_hcall_add *add)
+{
+	int ret;
+
+	if (add->flags || add->buffer || add->mtu + VLAN_ETH_HLEN > PIPE_BYTES)
+		return -EINVAL;
+	nic->bounce = kmalloc(PIPE_BYTES, GFP_KERNEL_ACCOUNT);
+	if (!nic->bounce)
+		return -ENOMEM;
+	ret = net_open_pipe(nic, &nic->out, add->fd, true);
+	return ret ?: net_open_pipe(nic, &nic->in, add->fd_in, false);
+}
+
+static void net_remove(struct hcall_dev *dev)
+{
+	struct nic *nic = container_of(dev, struct nic, dev);
+
+	hcall_end_close(&nic->out);
+	hcall_end_close(&nic->in);
+	mutex_destroy(&nic->lock);
+	kfree(nic->bounce);
+	kfree(nic);
+}
+
+static struct hcall_dev *net_add(struct hcall_vm *vm,
+				 const struct kvm_hcall_add *add)
+{
+	struct nic *nic;
+	int ret;
+
+	if (add->flags & ~KVM_HCALL_ADD_VNET_HDR || add->mtu < ETH_MIN_MTU ||
+	    !is_valid_ether_addr(add->mac))
+		return ERR_PTR(-EINVAL);
+	nic = kzalloc(sizeof(*nic), GFP_KERNEL_ACCOUNT);
+	if (!nic)
+		return ERR_PTR(-ENOMEM);
+	hcall_dev_init(&nic->dev, &hcall_net, vm, add);
+	mutex_init(&nic->lock);
+	nic->link = HCALL_LINK_UP | add->mtu;
+	memcpy(nic->mac, add->mac, sizeof(nic->mac));
+	if (add->fd_in == -1)
+		ret = net_open_tap(nic, add);
+	else
+		ret = net_open_pipes(nic, add);
+	if (ret) {
+		net_remove(&nic->dev);
+		return ERR_PTR(ret);
+	}
+	return &nic->dev;
+}
+
+static bool net_ready(struct hcall_dev *dev)
+{
+	return hcall_end_ready(&container_of(dev, struct nic, dev)->in);
+}
+
+static void net_describe(struct hcall_dev *dev, struct hcall_device *info)
+{
+	struct nic *nic = container_of(dev, struct nic, dev);
+	u32 link = READ_ONCE(nic->link);
+
+	memcpy(info->u.net.mac, nic->mac, sizeof(nic->mac));
+	info->u.net.mtu = HCALL_LINK_MTU(link);
+	info->u.net.features = nic->buffer ? NET_FEATURES : 0;
+	info->u.net.link = !!(link & HCALL_LINK_UP);
+	info->u.net.max_bytes = net_max_bytes(nic);
+	info->u.net.max_frames = HCALL_NET_MAX_FRAMES;
+}
+
+static void net_relink(struct hcall_dev *dev, const struct kvm_hcall_link *link)
+{
+	struct nic *nic = container_of(dev, struct nic, dev);
+
+	WRITE_ONCE(nic->link,
+		   link->mtu |
+			   (link->flags & KVM_HCALL_LINK_UP ? HCALL_LINK_UP : 0));
+}
+
+static const hcall_fn net_fn[] = {
+	[HCALL_NR_FUNCTION(HCALL_NET_SEND)] = net_send,
+	[HCALL_NR_FUNCTION(HCALL_NET_RECV)] = net_recv,
+	[HCALL_NR_FUNCTION(HCALL_NET_SENDV)] = net_sendv,
+	[HCALL_NR_FUNCTION(HCALL_NET_RECVV)] = net_recvv,
+	[HCALL_NR_FUNCTION(HCALL_NET_FEATURES)] = net_features,
+	[HCALL_NR_FUNCTION(HCALL_NET_LINK)] = net_link,
+};
+
+const struct hcall_service hcall_net = {
+	.class_id = HCALL_CLASS_NET,
+	.index = HCALL_INDEX_NET,
+	.nr_fn = ARRAY_SIZE(net_fn),
+	.fn = net_fn,
+	.functions = HCALL_FN_BIT(HCALL_NET_SEND) |
+		     HCALL_FN_BIT(HCALL_NET_RECV) |
+		     HCALL_FN_BIT(HCALL_NET_SENDV) |
+		     HCALL_FN_BIT(HCALL_NET_RECVV) |
+		     HCALL_FN_BIT(HCALL_NET_FEATURES) |
+		     HCALL_FN_BIT(HCALL_NET_LINK),
+	.add = net_add,
+	.ready = net_ready,
+	.remove = net_remove,
+	.describe = net_describe,
+	.link = net_relink,
+};
