@@ -401,21 +401,7 @@ bool hcall_end_ready(struct hcall_end *end);
 int hcall_end_wait(struct hcall_end *end, struct hcall_call *call, u64 flags);
 ssize_t hcall_end_rw(struct hcall_end *end, const struct iov_iter *all);
 
-/* ---- memory.c: guest memory ---------------------------------------------- */
-
-#define HCALL_SEGMENTS 8 /* memslots that one iov_iter reaches over */
-
-/**
- * struct hcall_buffer - a guest buffer, ready for I/O
- * @iter:   over the guest's own pages
- * @logged: the launcher wants to know what is written: see hcall_dirty()
- * @iov:    what @iter walks if the buffer crosses memslots
- */
-struct hcall_buffer {
-	struct iov_iter iter;
-	bool logged;
-	struct iovec iov[HCALL_SEGMENTS + 1]; /* see hcall_buffer_prefix() */
-};
+/* ---- memory.c: guest memory; hcall_buffer() is in memory.h ---------------- */
 
 /**
  * struct hcall_span - guest memory that lies in one memslot
@@ -427,13 +413,9 @@ struct hcall_span {
 	bool logged;
 };
 
-int hcall_buffer(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir,
-		 struct hcall_buffer *buffer);
 int hcall_check(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir);
 int hcall_read(struct hcall_vm *vm, u64 gpa, void *to, u64 len);
 int hcall_write(struct hcall_vm *vm, u64 gpa, const void *from, u64 len);
-void hcall_buffer_prefix(struct hcall_buffer *buffer, void __user *user,
-			 size_t len);
 bool hcall_span(struct hcall_vm *vm, u64 gpa, u64 len, struct hcall_span *span);
 void hcall_dirty(struct hcall_vm *vm, u64 gpa, u64 len);
 void hcall_dirty_any(struct hcall_vm *vm, u64 gpa, u64 len);

@@ -14,42 +14,7 @@
 #include <linux/uaccess.h>
 
 #include "internal.h"
-
-/*
- * The memslot of @gpa if a guest may use it so, or NULL.
- * @dir: ITER_DEST if guest memory is written to, else ITER_SOURCE
- */
-static __always_inline struct kvm_memory_slot *
-slot_of(struct hcall_vm *vm, u64 gpa, unsigned int dir)
-{
-	u32 bad = KVM_MEMSLOT_INVALID | KVM_MEM_GUEST_MEMFD;
-	struct kvm *kvm = vm->binding.kvm;
-	struct kvm_memory_slot *slot;
-
-	slot = __gfn_to_memslot(srcu_dereference(kvm->memslots[0], &kvm->srcu),
-				gpa_to_gfn(gpa));
-	if (dir == ITER_DEST)
-		bad |= KVM_MEM_READONLY;
-	return slot && !(slot->flags & bad) ? slot : NULL;
-}
-
-static void __user *slot_user(const struct kvm_memory_slot *slot, u64 gpa)
-{
-	return (void __user *)(__gfn_to_hva_memslot(slot, gpa_to_gfn(gpa)) +
-			       offset_in_page(gpa));
-}
-
-/* How many bytes from @gpa on are in @slot. */
-static u64 slot_left(const struct kvm_memory_slot *slot, u64 gpa)
-{
-	return gfn_to_gpa(slot->base_gfn + slot->npages) - gpa;
-}
-
-/* A range that is empty or wraps around is nobody's memory. */
-static bool range_ok(u64 gpa, u64 len)
-{
-	return len && gpa + len > gpa;
-}
+#include "memory.h"
 
 /**
  * hcall_check() - is a range guest memory, and of the right kind?
@@ -80,12 +45,11 @@ int hcall_check(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir)
 }
 
 /*
- * The buffer crosses memslots: walk them, and check also those that the
- * iterator has no room for.
+ * hcall_buffer() of a buffer that crosses memslots: walk them, and check also
+ * those that the iterator has no room for.
  */
-static noinline int buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
-				      unsigned int dir,
-				      struct hcall_buffer *buffer)
+int hcall_buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
+			    unsigned int dir, struct hcall_buffer *buffer)
 {
 	unsigned int n = 0;
 	u64 total = 0;
@@ -111,37 +75,6 @@ static noinline int buffer_over_slots(struct hcall_vm *vm, u64 gpa, u64 len,
 	buffer->logged = true; /* one of them may be */
 	iov_iter_init(&buffer->iter, dir, buffer->iov, n, total);
 	return len ? 1 : 0;
-}
-
-/**
- * hcall_buffer() - make a guest buffer ready for I/O
- * @vm:     the caller's
- * @gpa:    guest-physical address, of any alignment
- * @len:    in bytes, not 0
- * @dir:    ITER_DEST if it will be written to, else ITER_SOURCE
- * @buffer: OUT
- *
- * The whole range is checked.  After writing to it, if it is @logged, the
- * caller calls hcall_dirty().
- *
- * Return: 0; 1: the iterator covers only the first part, as the buffer crosses
- * more than HCALL_SEGMENTS memslots; -EFAULT.
- */
-int hcall_buffer(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir,
-		 struct hcall_buffer *buffer)
-{
-	struct kvm_memory_slot *slot;
-
-	if (!range_ok(gpa, len))
-		return -EFAULT;
-	slot = slot_of(vm, gpa, dir);
-	if (!slot)
-		return -EFAULT;
-	if (unlikely(slot_left(slot, gpa) < len))
-		return buffer_over_slots(vm, gpa, len, dir, buffer);
-	buffer->logged = slot->dirty_bitmap;
-	iov_iter_ubuf(&buffer->iter, dir, slot_user(slot, gpa), len);
-	return 0;
 }
 
 /**

@@ -17,6 +17,7 @@
 #include <linux/stat.h>
 
 #include "internal.h"
+#include "memory.h"
 
 #define HCALL_SECTOR_SHIFT 9
 

@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 
 #include "internal.h"
+#include "memory.h"
 
 /**
  * struct console - a console

@@ -23,6 +23,7 @@
 #include <linux/virtio_net.h>
 
 #include "internal.h"
+#include "memory.h"
 
 #define HEADER_BYTES sizeof(struct hcall_net_header)
 
