@@ -303,10 +303,11 @@ static inline const struct hcall_service *hcall_service(u8 class_id)
 static inline struct hcall_dev *hcall_dev(const struct hcall_call *call,
 					  u32 index, u64 unit)
 {
+	struct hcall_dev **dev = call->vm->dev[index];
+
 	if (unit >= KVM_HCALL_MAX_UNITS)
 		return NULL;
-	unit = array_index_nospec(unit, KVM_HCALL_MAX_UNITS);
-	return READ_ONCE(call->vm->dev[index][unit]);
+	return READ_ONCE(dev[array_index_nospec(unit, KVM_HCALL_MAX_UNITS)]);
 }
 
 /* hcall/sys.c, for both kinds of batch */

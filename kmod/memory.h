@@ -93,7 +93,7 @@ static __always_inline int hcall_buffer(struct hcall_vm *vm, u64 gpa, u64 len,
 		return -EFAULT;
 	if (unlikely(slot_left(slot, gpa) < len))
 		return hcall_buffer_over_slots(vm, gpa, len, dir, buffer);
-	buffer->logged = slot->dirty_bitmap;
+	buffer->logged = dir == ITER_DEST && slot->dirty_bitmap;
 	iov_iter_ubuf(&buffer->iter, dir, slot_user(slot, gpa), len);
 	return 0;
 }

@@ -112,11 +112,11 @@ static int block_may_write(const struct block_disk *disk, loff_t pos, u64 len)
 /*
  * One file operation, straight, as other block back ends in the kernel do it
  * (loop, nvmet, target_core_file): the launcher was allowed to open the file.
- * Return: bytes moved, or a negative errno.
+ * @dir is @iter's.  Return: bytes moved, or a negative errno.
  */
 static __always_inline ssize_t block_rw(const struct block_disk *disk,
 					loff_t pos, struct iov_iter *iter,
-					bool nowait)
+					unsigned int dir, bool nowait)
 {
 	struct file *file = disk->file;
 	/* No ki_ioprio: then the block layer takes the thread's own. */
@@ -125,9 +125,10 @@ static __always_inline ssize_t block_rw(const struct block_disk *disk,
 		.ki_pos = pos,
 		.ki_flags = disk->iocb_flags | (nowait ? IOCB_NOWAIT : 0),
 	};
+	struct super_block *sb;
 	ssize_t ret;
 
-	if (iov_iter_rw(iter) == READ)
+	if (dir == ITER_DEST)
 		return file->f_op->read_iter(&iocb, iter);
 	if (!disk->regular)
 		return file->f_op->write_iter(&iocb, iter);
@@ -135,24 +136,26 @@ static __always_inline ssize_t block_rw(const struct block_disk *disk,
 	if (ret)
 		return ret;
 	/* A frozen file system makes us wait. */
+	sb = file_inode(file)->i_sb;
 	if (!nowait)
-		sb_start_write(file_inode(file)->i_sb);
-	else if (!sb_start_write_trylock(file_inode(file)->i_sb))
+		sb_start_write(sb);
+	else if (!sb_start_write_trylock(sb))
 		return -EAGAIN;
 	ret = file->f_op->write_iter(&iocb, iter);
-	sb_end_write(file_inode(file)->i_sb);
+	sb_end_write(sb);
 	return ret;
 }
 
 /*
  * The uncommon case: a buffer that direct I/O cannot use, or one that crosses
- * more memslots than an iov_iter of ours holds.
+ * more memslots than an iov_iter of ours holds.  @range comes by value, so that
+ * the common case need not have it in memory.
  */
 static noinline ssize_t block_bounce(struct hcall_call *call,
-				     const struct block_range *range, u64 gpa,
+				     struct block_range range, u64 gpa,
 				     unsigned int dir)
 {
-	size_t size = min_t(u64, range->len, BOUNCE_BYTES);
+	size_t size = min_t(u64, range.len, BOUNCE_BYTES);
 	struct iov_iter iter;
 	struct kvec kvec;
 	ssize_t done = 0;
@@ -162,9 +165,9 @@ static noinline ssize_t block_bounce(struct hcall_call *call,
 	bounce = kvmalloc(size, GFP_KERNEL_ACCOUNT);
 	if (!bounce)
 		return -ENOMEM;
-	while (done < range->len) {
+	while (done < range.len) {
 		kvec.iov_base = bounce;
-		kvec.iov_len = min_t(u64, range->len - done, size);
+		kvec.iov_len = min_t(u64, range.len - done, size);
 		if (dir == ITER_SOURCE) {
 			ret = hcall_read(call->vm, gpa + done, bounce,
 					 kvec.iov_len);
@@ -172,7 +175,7 @@ static noinline ssize_t block_bounce(struct hcall_call *call,
 				break;
 		}
 		iov_iter_kvec(&iter, dir, &kvec, 1, kvec.iov_len);
-		ret = block_rw(range->disk, range->pos + done, &iter, false);
+		ret = block_rw(range.disk, range.pos + done, &iter, dir, false);
 		if (ret <= 0)
 			break;
 		if (dir == ITER_DEST &&
@@ -222,16 +225,16 @@ static __always_inline s64 block_transfer(struct hcall_call *call, unsigned int 
 					 range.disk->memory_mask))) {
 		if (call->nowait)
 			return HCALL_DEFER;
-		done = block_bounce(call, &range, gpa, dir);
+		done = block_bounce(call, range, gpa, dir);
 	} else if (unlikely(call->nowait)) {
 		if (!(range.disk->file->f_mode & FMODE_NOWAIT))
 			return HCALL_DEFER;
-		done = block_rw(range.disk, range.pos, &buffer.iter, true);
+		done = block_rw(range.disk, range.pos, &buffer.iter, dir, true);
 		/* The worker does it again, whole. */
 		if (done != range.len)
 			return HCALL_DEFER;
 	} else {
-		done = block_rw(range.disk, range.pos, &buffer.iter, false);
+		done = block_rw(range.disk, range.pos, &buffer.iter, dir, false);
 	}
 	if (likely(done > 0)) {
 		call->bytes = done;
@@ -313,7 +316,8 @@ static s64 block_write_zero_pages(const struct block_range *range)
 		iov_iter_bvec(&iter, ITER_SOURCE, zeros, ARRAY_SIZE(zeros),
 			      min_t(u64, len - done,
 				    ARRAY_SIZE(zeros) * PAGE_SIZE));
-		ret = block_rw(range->disk, range->pos + done, &iter, false);
+		ret = block_rw(range->disk, range->pos + done, &iter, ITER_SOURCE,
+			       false);
 		if (ret <= 0)
 			break;
 		done += ret;
