@@ -63,18 +63,27 @@ DEFINE_STATIC_CALL(hook_hooked, hook_no_original);
 /* ---- From the hypercall to the call -------------------------------------- */
 
 /*
- * Can this VM be served soundly?  Not if we cannot know its registers and
- * memory, nor if its dirty pages go to a ring, which only KVM can write.
+ * The first call of a VM: can it be served soundly?  Not if another process
+ * made the binding: guest memory is that of kvm->mm, where KVM makes sure that
+ * its vCPUs run.  Not if we cannot know its registers and memory, nor if its
+ * dirty pages go to a ring, which only KVM can write.  No VM becomes such
+ * a one once it has a vCPU, so later calls are not looked at.
  */
-static bool hook_refuses(struct kvm_vcpu *vcpu)
+static noinline bool hook_accept(struct hcall_binding *binding,
+				 struct kvm_vcpu *vcpu)
 {
 	struct kvm *kvm = vcpu->kvm;
 
-	return kvm->arch.vm_type != KVM_X86_DEFAULT_VM ||
-	       vcpu->arch.guest_state_protected || kvm->dirty_ring_size ||
-	       /* SEV as it was before VM types. */
-	       test_bit(APICV_INHIBIT_REASON_SEV,
-			&kvm->arch.apicv_inhibit_reasons);
+	if (kvm->mm != binding->mm ||
+	    kvm->arch.vm_type != KVM_X86_DEFAULT_VM ||
+	    vcpu->arch.guest_state_protected || kvm->dirty_ring_size ||
+	    /* SEV as it was before VM types. */
+	    test_bit(APICV_INHIBIT_REASON_SEV,
+		     &kvm->arch.apicv_inhibit_reasons))
+		return false;
+	WRITE_ONCE(binding->kvm, kvm);
+	smp_mb(); /* kvm, then devices: hcall_vm_synchronize() */
+	return true;
 }
 
 /*
@@ -89,14 +98,10 @@ static __always_inline struct hcall_binding *hook_find(struct kvm_vcpu *vcpu)
 	guard(preempt)(); /* RCU, inline */
 	hash_for_each_possible_rcu_notrace(hook_table, binding, node,
 					   (unsigned long)kvm) {
-		if (binding->key != kvm || binding->mm != current->mm)
+		/* Accepted before, or this VM's and accepted now. */
+		if (unlikely(READ_ONCE(binding->kvm) != kvm) &&
+		    (binding->key != kvm || !hook_accept(binding, vcpu)))
 			continue;
-		if (unlikely(!binding->kvm)) {
-			binding->refused = hook_refuses(vcpu);
-			/* Whoever sees kvm sees refused. */
-			smp_store_release(&binding->kvm, kvm);
-			smp_mb(); /* kvm, then devices: hcall_vm_synchronize() */
-		}
 		/*
 		 * What we are going to do goes through the L1 data cache.  On
 		 * a CPU that leaks it to the guest (L1TF), KVM flushes it
@@ -104,7 +109,7 @@ static __always_inline struct hcall_binding *hook_find(struct kvm_vcpu *vcpu)
 		 * tells it there by itself.
 		 */
 		kvm_set_cpu_l1tf_flush_l1d();
-		return binding->refused ? NULL : binding;
+		return binding;
 	}
 	return NULL;
 }
@@ -312,7 +317,6 @@ int hcall_hook_bind(struct hcall_vm *vm, struct file *vm_file)
 	binding->key = vm_file->private_data;
 	binding->mm = current->mm;
 	binding->kvm = NULL;
-	binding->refused = false;
 	mmgrab(binding->mm);
 
 	mutex_lock(&hook_lock);
@@ -586,8 +590,7 @@ u32 hcall_vcpu(const struct hcall_call *call)
  */
 int hcall_vcpu_by_id(struct hcall_vm *vm, u32 id)
 {
-	/* Against the release in hook_find(). */
-	struct kvm *kvm = smp_load_acquire(&vm->binding.kvm);
+	struct kvm *kvm = READ_ONCE(vm->binding.kvm);
 	struct kvm_vcpu *vcpu;
 
 	if (!kvm || id > INT_MAX)

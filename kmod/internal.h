@@ -78,19 +78,17 @@ struct hcall_stats {
 
 /**
  * struct hcall_binding - what the hook keeps for a VM; all of it is hook.c's
- * @node:    in the hook's table; RCU
- * @key:     the address of struct kvm, from the VM's file; never dereferenced
- * @mm:      whose vCPU threads are served
- * @kvm:     the same address, once a vCPU of that VM has shown that it is one;
- *	     set under RCU, NULL before
- * @refused: a VM that cannot be served soundly (confidential, dirty ring)
+ * @node: in the hook's table; RCU
+ * @key:  the address of struct kvm, from the VM's file; never dereferenced
+ * @mm:   of who made the binding; vCPUs of another are not served
+ * @kvm:  the same address, once a vCPU of that VM has shown that it is one
+ *	  and can be served; set under RCU, NULL before
  */
 struct hcall_binding {
 	struct hlist_node node;
 	const void *key;
 	struct mm_struct *mm;
 	struct kvm *kvm;
-	bool refused;
 };
 
 /**
