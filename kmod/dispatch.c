@@ -57,31 +57,40 @@ s64 hcall_error(long error)
  * hcall_forward() - let the launcher answer a call
  * @call:  a register call: only a vCPU can go to the launcher and come back
  * @index: HCALL_INDEX_* of its class
+ *
+ * Return: the result until the launcher answers.
  */
-void hcall_forward(struct hcall_call *call, u32 index)
+s64 hcall_forward(struct hcall_call *call, u32 index)
 {
 	this_cpu_inc(call->vm->stats->of[index].forwarded);
 	call->after = HCALL_AFTER_FORWARD;
+	return -HCALL_ENOSYS;
 }
 
 /**
- * hcall_by_policy() - answer a call that its class's policy does not let in
+ * hcall_not_handled() - answer and count a call that goes to no service
  * @call:   the call
- * @policy: not KVM_HCALL_HANDLE
- * @index:  HCALL_INDEX_* of its class
+ * @policy: of its class; if KVM_HCALL_HANDLE, nobody serves the class
  *
  * Return: the guest's result.
  */
-s64 hcall_by_policy(struct hcall_call *call, u8 policy, u32 index)
+s64 hcall_not_handled(struct hcall_call *call, u8 policy)
 {
-	struct hcall_stats __percpu *stats = call->vm->stats;
+	const struct hcall_service *service =
+		hcall_service(HCALL_NR_CLASS(call->nr));
+	u32 index = service ? service->index : HCALL_INDEX_OTHER;
+	struct hcall_counts __percpu *counts = &call->vm->stats->of[index];
+	s64 result = -HCALL_ENOSYS;
 
+	this_cpu_inc(counts->calls);
+	if (policy == KVM_HCALL_FORWARD && call->door == HCALL_DOOR_REGISTER)
+		return hcall_forward(call, index);
 	if (policy == KVM_HCALL_DENY) {
-		this_cpu_inc(stats->of[index].denied);
-		return -HCALL_EPERM;
+		this_cpu_inc(counts->denied);
+		result = -HCALL_EPERM;
+	} else if (policy == KVM_HCALL_FORWARD) {
+		result = -HCALL_EOPNOTSUPP;
 	}
-	if (call->door != HCALL_DOOR_REGISTER)
-		return -HCALL_EOPNOTSUPP;
-	hcall_forward(call, index);
-	return 0;
+	this_cpu_inc(counts->errors);
+	return result;
 }

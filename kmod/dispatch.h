@@ -8,7 +8,7 @@
 
 #include "internal.h"
 
-s64 hcall_by_policy(struct hcall_call *call, u8 policy, u32 index);
+s64 hcall_not_handled(struct hcall_call *call, u8 policy);
 
 /**
  * hcall_dispatch() - answer a call
@@ -25,28 +25,30 @@ static __always_inline s64 hcall_dispatch(struct hcall_call *call)
 	struct hcall_vm *vm = call->vm;
 	/* Eight bits each, so in bounds of every table of 256. */
 	u8 class_id = HCALL_NR_CLASS(call->nr);
-	u8 function = HCALL_NR_FUNCTION(call->nr);
+	u32 function = HCALL_NR_FUNCTION(call->nr);
 	const struct hcall_service *service = hcall_service(class_id);
-	u32 index = service ? service->index : HCALL_INDEX_OTHER;
 	u8 policy = READ_ONCE(vm->policy[class_id]);
+	struct hcall_counts __percpu *counts;
+	const hcall_fn *fns;
 	hcall_fn fn = NULL;
 	s64 result;
 
-	if (unlikely(policy != KVM_HCALL_HANDLE)) {
-		result = hcall_by_policy(call, policy, index);
-	} else {
-		if (likely(service && function < service->nr_fn))
-			fn = service->fn[array_index_nospec(function,
-							    service->nr_fn)];
-		result = likely(fn) ? fn(call) : -HCALL_ENOSYS;
-		if (unlikely(result == HCALL_DEFER))
+	if (unlikely(policy != KVM_HCALL_HANDLE || !service))
+		return hcall_not_handled(call, policy);
+	fns = service->fn;
+	if (likely(function < HCALL_MAX_FN))
+		fn = fns[array_index_nospec(function, HCALL_MAX_FN)];
+	counts = vm->stats->of + service->index;
+
+	result = likely(fn) ? fn(call) : -HCALL_ENOSYS;
+	if (unlikely(result < 0)) {
+		if (result == HCALL_DEFER)
 			return result;
+		if (call->after != HCALL_AFTER_FORWARD)
+			this_cpu_inc(counts->errors);
 	}
-	this_cpu_inc(vm->stats->of[index].calls);
-	if (unlikely(result < 0))
-		this_cpu_inc(vm->stats->of[index].errors);
-	if (call->bytes)
-		this_cpu_add(vm->stats->of[index].bytes, call->bytes);
+	this_cpu_inc(counts->calls);
+	this_cpu_add(counts->bytes, call->bytes);
 	return result;
 }
 

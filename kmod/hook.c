@@ -226,10 +226,8 @@ static int hook_hypercall(struct kvm_vcpu *vcpu)
 	call.args[1] = regs[VCPU_REGS_RCX] & mask;
 	call.args[2] = regs[VCPU_REGS_RDX] & mask;
 	call.args[3] = regs[VCPU_REGS_RSI] & mask;
-	/* A forwarded call keeps the original's answer until the launcher's. */
-	rax = hcall_dispatch(&call) & mask;
-	if (likely(call.after != HCALL_AFTER_FORWARD))
-		regs[VCPU_REGS_RAX] = rax;
+	/* Of a forwarded call this is what the original has answered. */
+	regs[VCPU_REGS_RAX] = hcall_dispatch(&call) & mask;
 	if (unlikely(call.after != HCALL_AFTER_RETURN))
 		ret = hook_after(vcpu, &call, mask == U64_MAX, ret);
 out:

@@ -243,11 +243,13 @@ struct hcall_call {
  */
 typedef s64 (*hcall_fn)(struct hcall_call *call);
 
+/* One more than the highest function number of any class, or more. */
+#define HCALL_MAX_FN 16
+
 /**
  * struct hcall_service - a class of calls
  * @class_id: HCALL_CLASS_*
  * @index:    HCALL_INDEX_*
- * @nr_fn:    entries of @fn
  * @fn:       by function number; NULL: no such function
  * @functions: a bit for each function in @fn
  * @add:      make a device from the launcher's files; begins with
@@ -263,8 +265,7 @@ typedef s64 (*hcall_fn)(struct hcall_call *call);
 struct hcall_service {
 	u32 class_id;
 	u32 index;
-	u32 nr_fn;
-	const hcall_fn *fn;
+	hcall_fn fn[HCALL_MAX_FN];
 	u64 functions;
 	struct hcall_dev *(*add)(struct hcall_vm *vm,
 				 const struct kvm_hcall_add *add);
@@ -284,7 +285,7 @@ extern const struct hcall_service hcall_sys, hcall_console, hcall_block,
 
 /* dispatch.c */
 s64 hcall_error(long error);
-void hcall_forward(struct hcall_call *call, u32 index);
+s64 hcall_forward(struct hcall_call *call, u32 index);
 
 extern const struct hcall_service *const hcall_services[256];
 

@@ -484,19 +484,16 @@ static void block_describe(struct hcall_dev *dev, struct hcall_device *info)
 			HCALL_BLOCK_MAX_DISCARD_SECTORS;
 }
 
-static const hcall_fn block_fn[] = {
-	[HCALL_NR_FUNCTION(HCALL_BLOCK_READ)] = block_read,
-	[HCALL_NR_FUNCTION(HCALL_BLOCK_WRITE)] = block_write,
-	[HCALL_NR_FUNCTION(HCALL_BLOCK_FLUSH)] = block_flush,
-	[HCALL_NR_FUNCTION(HCALL_BLOCK_DISCARD)] = block_discard,
-	[HCALL_NR_FUNCTION(HCALL_BLOCK_WRITE_ZEROES)] = block_write_zeroes,
-};
-
 const struct hcall_service hcall_block = {
 	.class_id = HCALL_CLASS_BLOCK,
 	.index = HCALL_INDEX_BLOCK,
-	.nr_fn = ARRAY_SIZE(block_fn),
-	.fn = block_fn,
+	.fn = {
+		[HCALL_NR_FUNCTION(HCALL_BLOCK_READ)] = block_read,
+		[HCALL_NR_FUNCTION(HCALL_BLOCK_WRITE)] = block_write,
+		[HCALL_NR_FUNCTION(HCALL_BLOCK_FLUSH)] = block_flush,
+		[HCALL_NR_FUNCTION(HCALL_BLOCK_DISCARD)] = block_discard,
+		[HCALL_NR_FUNCTION(HCALL_BLOCK_WRITE_ZEROES)] = block_write_zeroes,
+	},
 	.functions = HCALL_FN_BIT(HCALL_BLOCK_READ) |
 		     HCALL_FN_BIT(HCALL_BLOCK_WRITE) |
 		     HCALL_FN_BIT(HCALL_BLOCK_FLUSH) |

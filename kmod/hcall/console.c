@@ -243,19 +243,16 @@ static void console_resize(struct hcall_dev *dev,
 	WRITE_ONCE(console->size, (u32)resize->rows << 16 | resize->columns);
 }
 
-static const hcall_fn console_fn[] = {
-	[HCALL_NR_FUNCTION(HCALL_CONSOLE_WRITE)] = console_write,
-	[HCALL_NR_FUNCTION(HCALL_CONSOLE_READ)] = console_read,
-	[HCALL_NR_FUNCTION(HCALL_CONSOLE_PUTC)] = console_putc,
-	[HCALL_NR_FUNCTION(HCALL_CONSOLE_GETC)] = console_getc,
-	[HCALL_NR_FUNCTION(HCALL_CONSOLE_SIZE)] = console_size,
-};
-
 const struct hcall_service hcall_console = {
 	.class_id = HCALL_CLASS_CONSOLE,
 	.index = HCALL_INDEX_CONSOLE,
-	.nr_fn = ARRAY_SIZE(console_fn),
-	.fn = console_fn,
+	.fn = {
+		[HCALL_NR_FUNCTION(HCALL_CONSOLE_WRITE)] = console_write,
+		[HCALL_NR_FUNCTION(HCALL_CONSOLE_READ)] = console_read,
+		[HCALL_NR_FUNCTION(HCALL_CONSOLE_PUTC)] = console_putc,
+		[HCALL_NR_FUNCTION(HCALL_CONSOLE_GETC)] = console_getc,
+		[HCALL_NR_FUNCTION(HCALL_CONSOLE_SIZE)] = console_size,
+	},
 	.functions = HCALL_FN_BIT(HCALL_CONSOLE_WRITE) |
 		     HCALL_FN_BIT(HCALL_CONSOLE_READ) |
 		     HCALL_FN_BIT(HCALL_CONSOLE_PUTC) |

@@ -307,8 +307,7 @@ static s64 event_route(struct hcall_call *call)
 	if (flags || vector) {
 		if (call->door != HCALL_DOOR_REGISTER)
 			return -HCALL_EOPNOTSUPP;
-		hcall_forward(call, HCALL_INDEX_EVENT);
-		return 0;
+		return hcall_forward(call, HCALL_INDEX_EVENT);
 	}
 	channel = array_index_nospec(channel, HCALL_CHANNELS);
 	ret = hcall_route_set(call->vm, channel, to, NULL);
@@ -326,20 +325,17 @@ static s64 event_raise(struct hcall_call *call)
 	return 0;
 }
 
-static const hcall_fn event_fn[] = {
-	[HCALL_NR_FUNCTION(HCALL_EVENT_PAGE)] = event_page,
-	[HCALL_NR_FUNCTION(HCALL_EVENT_NEXT)] = event_next,
-	[HCALL_NR_FUNCTION(HCALL_EVENT_WAIT)] = event_wait,
-	[HCALL_NR_FUNCTION(HCALL_EVENT_MASK)] = event_mask,
-	[HCALL_NR_FUNCTION(HCALL_EVENT_ROUTE)] = event_route,
-	[HCALL_NR_FUNCTION(HCALL_EVENT_RAISE)] = event_raise,
-};
-
 const struct hcall_service hcall_event = {
 	.class_id = HCALL_CLASS_EVENT,
 	.index = HCALL_INDEX_EVENT,
-	.nr_fn = ARRAY_SIZE(event_fn),
-	.fn = event_fn,
+	.fn = {
+		[HCALL_NR_FUNCTION(HCALL_EVENT_PAGE)] = event_page,
+		[HCALL_NR_FUNCTION(HCALL_EVENT_NEXT)] = event_next,
+		[HCALL_NR_FUNCTION(HCALL_EVENT_WAIT)] = event_wait,
+		[HCALL_NR_FUNCTION(HCALL_EVENT_MASK)] = event_mask,
+		[HCALL_NR_FUNCTION(HCALL_EVENT_ROUTE)] = event_route,
+		[HCALL_NR_FUNCTION(HCALL_EVENT_RAISE)] = event_raise,
+	},
 	.functions = HCALL_FN_BIT(HCALL_EVENT_PAGE) |
 		     HCALL_FN_BIT(HCALL_EVENT_NEXT) |
 		     HCALL_FN_BIT(HCALL_EVENT_WAIT) |

@@ -406,17 +406,14 @@ static void input_describe(struct hcall_dev *dev, struct hcall_device *info)
 	info->u.input.max_events = HCALL_INPUT_MAX_EVENTS;
 }
 
-static const hcall_fn input_fn[] = {
-	[HCALL_NR_FUNCTION(HCALL_INPUT_READ)] = input_read,
-	[HCALL_NR_FUNCTION(HCALL_INPUT_WRITE)] = input_write,
-	[HCALL_NR_FUNCTION(HCALL_INPUT_CONFIG)] = input_config,
-};
-
 const struct hcall_service hcall_input = {
 	.class_id = HCALL_CLASS_INPUT,
 	.index = HCALL_INDEX_INPUT,
-	.nr_fn = ARRAY_SIZE(input_fn),
-	.fn = input_fn,
+	.fn = {
+		[HCALL_NR_FUNCTION(HCALL_INPUT_READ)] = input_read,
+		[HCALL_NR_FUNCTION(HCALL_INPUT_WRITE)] = input_write,
+		[HCALL_NR_FUNCTION(HCALL_INPUT_CONFIG)] = input_config,
+	},
 	.functions = HCALL_FN_BIT(HCALL_INPUT_READ) |
 		     HCALL_FN_BIT(HCALL_INPUT_WRITE) |
 		     HCALL_FN_BIT(HCALL_INPUT_CONFIG),

@@ -558,20 +558,17 @@ static void net_relink(struct hcall_dev *dev, const struct kvm_hcall_link *link)
 			   (link->flags & KVM_HCALL_LINK_UP ? HCALL_LINK_UP : 0));
 }
 
-static const hcall_fn net_fn[] = {
-	[HCALL_NR_FUNCTION(HCALL_NET_SEND)] = net_send,
-	[HCALL_NR_FUNCTION(HCALL_NET_RECV)] = net_recv,
-	[HCALL_NR_FUNCTION(HCALL_NET_SENDV)] = net_sendv,
-	[HCALL_NR_FUNCTION(HCALL_NET_RECVV)] = net_recvv,
-	[HCALL_NR_FUNCTION(HCALL_NET_FEATURES)] = net_features,
-	[HCALL_NR_FUNCTION(HCALL_NET_LINK)] = net_link,
-};
-
 const struct hcall_service hcall_net = {
 	.class_id = HCALL_CLASS_NET,
 	.index = HCALL_INDEX_NET,
-	.nr_fn = ARRAY_SIZE(net_fn),
-	.fn = net_fn,
+	.fn = {
+		[HCALL_NR_FUNCTION(HCALL_NET_SEND)] = net_send,
+		[HCALL_NR_FUNCTION(HCALL_NET_RECV)] = net_recv,
+		[HCALL_NR_FUNCTION(HCALL_NET_SENDV)] = net_sendv,
+		[HCALL_NR_FUNCTION(HCALL_NET_RECVV)] = net_recvv,
+		[HCALL_NR_FUNCTION(HCALL_NET_FEATURES)] = net_features,
+		[HCALL_NR_FUNCTION(HCALL_NET_LINK)] = net_link,
+	},
 	.functions = HCALL_FN_BIT(HCALL_NET_SEND) |
 		     HCALL_FN_BIT(HCALL_NET_RECV) |
 		     HCALL_FN_BIT(HCALL_NET_SENDV) |

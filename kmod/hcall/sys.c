@@ -289,19 +289,16 @@ static s64 sys_random(struct hcall_call *call)
 	return ret;
 }
 
-static const hcall_fn sys_fn[] = {
-	[HCALL_NR_FUNCTION(HCALL_SYS_PROBE)] = sys_probe,
-	[HCALL_NR_FUNCTION(HCALL_SYS_DEVICE)] = sys_device,
-	[HCALL_NR_FUNCTION(HCALL_SYS_BATCH)] = sys_batch,
-	[HCALL_NR_FUNCTION(HCALL_SYS_EXIT)] = sys_exit,
-	[HCALL_NR_FUNCTION(HCALL_SYS_RANDOM)] = sys_random,
-};
-
 const struct hcall_service hcall_sys = {
 	.class_id = HCALL_CLASS_SYS,
 	.index = HCALL_INDEX_SYS,
-	.nr_fn = ARRAY_SIZE(sys_fn),
-	.fn = sys_fn,
+	.fn = {
+		[HCALL_NR_FUNCTION(HCALL_SYS_PROBE)] = sys_probe,
+		[HCALL_NR_FUNCTION(HCALL_SYS_DEVICE)] = sys_device,
+		[HCALL_NR_FUNCTION(HCALL_SYS_BATCH)] = sys_batch,
+		[HCALL_NR_FUNCTION(HCALL_SYS_EXIT)] = sys_exit,
+		[HCALL_NR_FUNCTION(HCALL_SYS_RANDOM)] = sys_random,
+	},
 	.functions = HCALL_FN_BIT(HCALL_SYS_PROBE) |
 		     HCALL_FN_BIT(HCALL_SYS_DEVICE) |
 		     HCALL_FN_BIT(HCALL_SYS_BATCH) |

@@ -145,18 +145,15 @@ static s64 timer_expired(struct hcall_call *call)
 	return atomic64_xchg(&timer->expired, 0);
 }
 
-static const hcall_fn timer_fn[] = {
-	[HCALL_NR_FUNCTION(HCALL_TIMER_NOW)] = timer_now,
-	[HCALL_NR_FUNCTION(HCALL_TIMER_ARM)] = timer_arm,
-	[HCALL_NR_FUNCTION(HCALL_TIMER_CANCEL)] = timer_cancel,
-	[HCALL_NR_FUNCTION(HCALL_TIMER_EXPIRED)] = timer_expired,
-};
-
 const struct hcall_service hcall_timer = {
 	.class_id = HCALL_CLASS_TIMER,
 	.index = HCALL_INDEX_TIMER,
-	.nr_fn = ARRAY_SIZE(timer_fn),
-	.fn = timer_fn,
+	.fn = {
+		[HCALL_NR_FUNCTION(HCALL_TIMER_NOW)] = timer_now,
+		[HCALL_NR_FUNCTION(HCALL_TIMER_ARM)] = timer_arm,
+		[HCALL_NR_FUNCTION(HCALL_TIMER_CANCEL)] = timer_cancel,
+		[HCALL_NR_FUNCTION(HCALL_TIMER_EXPIRED)] = timer_expired,
+	},
 	.functions = HCALL_FN_BIT(HCALL_TIMER_NOW) |
 		     HCALL_FN_BIT(HCALL_TIMER_ARM) |
 		     HCALL_FN_BIT(HCALL_TIMER_CANCEL) |
