@@ -188,6 +188,15 @@ static noinline int hook_after(struct kvm_vcpu *vcpu,
 	}
 }
 
+/* Only the lower halves of the registers are arguments in 32-bit mode. */
+static noinline void hook_narrow(struct hcall_call *call)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(call->args); i++)
+		call->args[i] = (u32)call->args[i];
+}
+
 /* What runs instead of kvm_emulate_hypercall() if the number is ours. */
 static int hook_hypercall(struct kvm_vcpu *vcpu)
 {
@@ -222,10 +231,12 @@ static int hook_hypercall(struct kvm_vcpu *vcpu)
 	call.after = HCALL_AFTER_RETURN;
 	call.nowait = false;
 	call.bytes = 0;
-	call.args[0] = regs[VCPU_REGS_RBX] & mask;
-	call.args[1] = regs[VCPU_REGS_RCX] & mask;
-	call.args[2] = regs[VCPU_REGS_RDX] & mask;
-	call.args[3] = regs[VCPU_REGS_RSI] & mask;
+	call.args[0] = regs[VCPU_REGS_RBX];
+	call.args[1] = regs[VCPU_REGS_RCX];
+	call.args[2] = regs[VCPU_REGS_RDX];
+	call.args[3] = regs[VCPU_REGS_RSI];
+	if (unlikely(mask != U64_MAX))
+		hook_narrow(&call);
 	/* Of a forwarded call this is what the original has answered. */
 	regs[VCPU_REGS_RAX] = hcall_dispatch(&call) & mask;
 	if (unlikely(call.after != HCALL_AFTER_RETURN))
@@ -255,13 +266,13 @@ static void notrace hook_callback(unsigned long ip, unsigned long parent_ip,
 {
 	struct kvm_vcpu *vcpu = (void *)ftrace_regs_get_argument(fregs, 0);
 	u32 nr = vcpu->arch.regs[VCPU_REGS_RAX];
-	int (*target)(struct kvm_vcpu *vcpu);
 
 	if (likely(nr >> 16 != HCALL_PREFIX >> 16))
 		return;
-	target = unlikely(vcpu == hook_nobody) ? hook_prove_target :
-						 hook_hypercall;
-	ftrace_regs_set_instruction_pointer(fregs, (unsigned long)target);
+	if (unlikely(vcpu == hook_nobody))
+		ftrace_regs_set_instruction_pointer(fregs, (unsigned long)hook_prove_target);
+	else
+		ftrace_regs_set_instruction_pointer(fregs, (unsigned long)hook_hypercall);
 }
 
 /* ---- Binding a VM -------------------------------------------------------- */
