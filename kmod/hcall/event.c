@@ -8,7 +8,6 @@
  * turn into an interrupt.  The guest clears the bit and then looks for the
  * news, so none is lost.
  */
-#include <linux/array_size.h>
 #include <linux/bitops.h>
 #include <linux/cleanup.h>
 #include <linux/eventfd.h>
