@@ -34,10 +34,15 @@ static int end_wake(struct wait_queue_entry *entry, unsigned int mode, int sync,
 	return 0;
 }
 
+struct end_table {
+	poll_table table;
+	struct hcall_end *end;
+};
+
 static void end_queue(struct file *file, struct wait_queue_head *queue,
 		      poll_table *table)
 {
-	struct hcall_end *end = container_of(table, struct hcall_end, table);
+	struct hcall_end *end = container_of(table, struct end_table, table)->end;
 	struct hcall_end_wait *wait;
 
 	if (end->waits == HCALL_END_QUEUES)
@@ -55,16 +60,22 @@ static void end_queue(struct file *file, struct wait_queue_head *queue,
  * @dev:    hcall_dev_init() has been called
  * @file:   a reference, which is @end's from now on
  * @events: EPOLLIN or EPOLLOUT
+ *
+ * Return: 0; -EINVAL: it would never tell when something can be moved, as a tap
+ * that has no interface yet; the caller closes @end all the same.
  */
-void hcall_end_open(struct hcall_end *end, struct hcall_dev *dev,
-		    struct file *file, __poll_t events)
+int hcall_end_open(struct hcall_end *end, struct hcall_dev *dev,
+		   struct file *file, __poll_t events)
 {
+	struct end_table table = { .end = end };
+
 	end->file = file;
 	end->dev = dev;
 	end->events = events | EPOLLERR | EPOLLHUP;
 	hcall_sleepers_init(&end->sleepers, dev->vm);
-	init_poll_funcptr(&end->table, end_queue);
-	vfs_poll(file, &end->table);
+	init_poll_funcptr(&table.table, end_queue);
+	vfs_poll(file, &table.table);
+	return file_can_poll(file) && !end->waits ? -EINVAL : 0;
 }
 
 /**
@@ -102,11 +113,12 @@ bool hcall_end_ready(struct hcall_end *end)
  * @flags: HCALL_NOWAIT or 0
  *
  * Return: 0: try once more; -EAGAIN: the call's result, after which the vCPU
- * may sleep; -EINTR: also the result.
+ * may sleep; -EINTR or -EIO: also the result.
  */
 int hcall_end_wait(struct hcall_end *end, struct hcall_call *call, u64 flags)
 {
 	bool sleeps = !(flags & HCALL_NOWAIT) && hcall_may_sleep(call);
+	__poll_t events;
 
 	if (sleeps && signal_pending(current))
 		return -EINTR;
@@ -115,11 +127,13 @@ int hcall_end_wait(struct hcall_end *end, struct hcall_call *call, u64 flags)
 	if (sleeps)
 		hcall_sleep(&end->sleepers, call);
 	/* What became possible before this wakes nobody and fires nothing. */
-	if (!hcall_end_ready(end))
+	events = vfs_poll(end->file, NULL);
+	if (!(events & end->events))
 		return -EAGAIN;
 	if (sleeps)
 		hcall_stay_awake(&end->sleepers, call);
-	return 0;
+	/* A tap without its interface: it has nothing, and never will. */
+	return (events & (EPOLLERR | EPOLLIN)) == EPOLLERR ? -EIO : 0;
 }
 
 /**

@@ -66,8 +66,9 @@ DEFINE_STATIC_CALL(hook_hooked, hook_no_original);
  * The first call of a VM: can it be served soundly?  Not if another process
  * made the binding: guest memory is that of kvm->mm, where KVM makes sure that
  * its vCPUs run.  Not if we cannot know its registers and memory, nor if its
- * dirty pages go to a ring, which only KVM can write.  No VM becomes such
- * a one once it has a vCPU, so later calls are not looked at.
+ * dirty pages go to a ring, which only KVM can write.  Later calls are not
+ * looked at: a launcher that then makes its VM a confidential one, by moving
+ * another's context into it, has its guest read and write ciphertext.
  */
 static noinline bool hook_accept(struct hcall_binding *binding,
 				 struct kvm_vcpu *vcpu)

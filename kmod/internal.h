@@ -260,7 +260,8 @@ typedef s64 (*hcall_fn)(struct hcall_call *call);
  * @remove:   free a device that no call can find any more; Context: may sleep
  * @describe: fill in the class's part of @info.  Context: a call
  * @resize:   the launcher says that the device has another size, or NULL
- * @link:     the launcher says that the link has changed, or NULL
+ * @link:     the launcher says that the link has changed, or NULL.
+ *	      Return: 0 or -EINVAL
  */
 struct hcall_service {
 	u32 class_id;
@@ -274,7 +275,7 @@ struct hcall_service {
 	void (*describe)(struct hcall_dev *dev, struct hcall_device *info);
 	void (*resize)(struct hcall_dev *dev,
 		       const struct kvm_hcall_resize *resize);
-	void (*link)(struct hcall_dev *dev, const struct kvm_hcall_link *link);
+	int (*link)(struct hcall_dev *dev, const struct kvm_hcall_link *link);
 };
 
 /* A function in a service's @functions. */
@@ -315,7 +316,7 @@ bool hcall_batch_element(struct hcall_call *call, struct hcall_op *op,
 int hcall_batch_answer(struct hcall_vm *vm, u64 gpa, const struct hcall_op *op);
 
 /* hcall/event.c */
-void hcall_fire(struct hcall_vm *vm, u32 channel);
+bool hcall_fire(struct hcall_vm *vm, u32 channel);
 int hcall_route_set(struct hcall_vm *vm, u32 channel, u32 vcpu,
 		    struct eventfd_ctx *eventfd);
 void hcall_events_init(struct hcall_vm *vm);
@@ -377,9 +378,8 @@ struct hcall_end_wait {
  * @file:     the launcher's; a reference of ours; NULL: there is no such end
  * @dev:      whose channel fires
  * @events:   what poll() says when something can be moved
- * @starved:  a guest found no room, and wants the channel to tell it of some
+ * @starved:  nothing could be moved; for room: the channel shall tell of some
  * @sleepers: vCPUs that wait in a call
- * @table:    hooks @wait into the file's wait queues
  * @wait:     our entries there
  * @waits:    how many of them
  */
@@ -389,13 +389,12 @@ struct hcall_end {
 	__poll_t events;
 	bool starved;
 	struct hcall_sleepers sleepers;
-	poll_table table;
 	struct hcall_end_wait wait[HCALL_END_QUEUES];
 	unsigned int waits;
 };
 
-void hcall_end_open(struct hcall_end *end, struct hcall_dev *dev,
-		    struct file *file, __poll_t events);
+int hcall_end_open(struct hcall_end *end, struct hcall_dev *dev,
+		   struct file *file, __poll_t events);
 void hcall_end_close(struct hcall_end *end);
 bool hcall_end_ready(struct hcall_end *end);
 int hcall_end_wait(struct hcall_end *end, struct hcall_call *call, u64 flags);
@@ -418,7 +417,7 @@ int hcall_read(struct hcall_vm *vm, u64 gpa, void *to, u64 len);
 int hcall_write(struct hcall_vm *vm, u64 gpa, const void *from, u64 len);
 bool hcall_span(struct hcall_vm *vm, u64 gpa, u64 len, struct hcall_span *span);
 void hcall_dirty(struct hcall_vm *vm, u64 gpa, u64 len);
-void hcall_dirty_any(struct hcall_vm *vm, u64 gpa, u64 len);
+void hcall_dirty_outside(struct hcall_vm *vm, u64 gpa, u64 len);
 struct page *hcall_pin(struct hcall_vm *vm, u64 gpa, void **address);
 
 #endif

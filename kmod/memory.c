@@ -163,14 +163,14 @@ void hcall_dirty(struct hcall_vm *vm, u64 gpa, u64 len)
 }
 
 /**
- * hcall_dirty_any() - the same outside a call
+ * hcall_dirty_outside() - hcall_dirty() outside a call
  * @vm:  bound, and a vCPU of it has made a call
  * @gpa: any
  * @len: in bytes
  *
  * Context: any.
  */
-void hcall_dirty_any(struct hcall_vm *vm, u64 gpa, u64 len)
+void hcall_dirty_outside(struct hcall_vm *vm, u64 gpa, u64 len)
 {
 	int idx = srcu_read_lock(&vm->binding.kvm->srcu);
 

@@ -234,41 +234,43 @@ static long vm_resize(struct hcall_vm *vm, const struct kvm_hcall_resize *resize
 static long vm_link(struct hcall_vm *vm, const struct kvm_hcall_link *link)
 {
 	struct hcall_dev **unit = find_unit(vm, HCALL_CLASS_NET, link->unit);
+	int ret;
 
-	if (link->flags & ~KVM_HCALL_LINK_UP || link->mtu < ETH_MIN_MTU ||
+	if (link->flags & ~KVM_HCALL_LINK_UP ||
 	    memchr_inv(link->reserved, 0, sizeof(link->reserved)))
 		return -EINVAL;
 	if (!unit)
 		return -ENODEV;
-	(*unit)->service->link(*unit, link);
-	hcall_fire(vm, (*unit)->channel);
-	return 0;
+	ret = (*unit)->service->link(*unit, link);
+	if (!ret)
+		hcall_fire(vm, (*unit)->channel);
+	return ret;
 }
 
 static long vm_route(struct hcall_vm *vm, const struct kvm_hcall_route *route)
 {
 	struct eventfd_ctx *eventfd = NULL;
-	int vcpu = 0, ret;
+	u32 vcpu = HCALL_VCPU_ANY;
+	int ret;
 
+	static_assert(HCALL_VCPU_ANY == KVM_HCALL_VCPU_ANY);
 	if (route->flags || route->channel >= HCALL_CHANNELS || route->fd < -1 ||
 	    memchr_inv(route->reserved, 0, sizeof(route->reserved)))
 		return -EINVAL;
 	if (!vm->vm_file)
 		return -ENOTCONN;
 	if (route->vcpu != KVM_HCALL_VCPU_ANY) {
-		vcpu = hcall_vcpu_by_id(vm, route->vcpu);
-		if (vcpu < 0)
-			return vcpu;
+		ret = hcall_vcpu_by_id(vm, route->vcpu);
+		if (ret < 0)
+			return ret;
+		vcpu = ret;
 	}
 	if (route->fd != -1) {
 		eventfd = eventfd_ctx_fdget(route->fd);
 		if (IS_ERR(eventfd))
 			return PTR_ERR(eventfd);
 	}
-	ret = hcall_route_set(vm, route->channel,
-			      route->vcpu == KVM_HCALL_VCPU_ANY ?
-				      HCALL_VCPU_ANY : vcpu,
-			      eventfd);
+	ret = hcall_route_set(vm, route->channel, vcpu, eventfd);
 	if (ret && eventfd)
 		eventfd_ctx_put(eventfd);
 	return ret;
@@ -355,6 +357,9 @@ static long vm_command(struct hcall_vm *vm, unsigned int command,
 {
 	lockdep_assert_held(&vm->lock);
 
+	/* What it says of memory and descriptors is of another process. */
+	if (vm->vm_file && vm->binding.mm != current->mm)
+		return -EIO;
 	switch (command) {
 	case KVM_HCALL_BIND:
 		return vm_bind(vm, &argument->bind);

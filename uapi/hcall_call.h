@@ -436,7 +436,7 @@ static inline int64_t hcall_input_read(uint32_t dev, hcall_gpa events,
 /**
  * hcall_input_write() - set the device's lights
  * @dev:    unit
- * @events: @count struct hcall_input_event, all of type EV_LED or EV_SYN
+ * @events: @count struct hcall_input_event, all EV_LED or a SYN_REPORT
  * @count:  1 to HCALL_INPUT_MAX_EVENTS
  *
  * Return: the events taken; -HCALL_EOPNOTSUPP: the device has no such way;
@@ -539,7 +539,8 @@ static inline int64_t hcall_net_recvv(uint32_t dev, hcall_gpa frames,
  *
  * Frames that have arrived before keep the form that they had.
  *
- * Return: 0; -HCALL_EINVAL: not offered, or TSO without CSUM; -HCALL_ENODEV,
+ * Return: 0; -HCALL_EINVAL: not offered, or TSO without CSUM; -HCALL_EAGAIN: too
+ * soon after the last change, call again; -HCALL_EINTR, -HCALL_ENODEV,
  * -HCALL_EIO.
  */
 static inline int64_t hcall_net_features(uint32_t dev, uint32_t features)

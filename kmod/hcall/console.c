@@ -184,8 +184,7 @@ static int console_open(struct console *console, struct hcall_end *end, int fd,
 		fput(file);
 		return ret;
 	}
-	hcall_end_open(end, &console->dev, file, out ? EPOLLOUT : EPOLLIN);
-	return 0;
+	return hcall_end_open(end, &console->dev, file, out ? EPOLLOUT : EPOLLIN);
 }
 
 static void console_remove(struct hcall_dev *dev)

@@ -35,7 +35,7 @@ static unsigned long *mask_of(struct hcall_events *events)
 static void events_written(struct hcall_vm *vm)
 {
 	if (vm->events.page)
-		hcall_dirty_any(vm, vm->events.gpa, sizeof(*vm->events.bits));
+		hcall_dirty_outside(vm, vm->events.gpa, sizeof(*vm->events.bits));
 }
 
 static void events_deliver(struct hcall_events *events, u32 channel)
@@ -71,17 +71,20 @@ static void events_deliver_pending(struct hcall_events *events, u32 channel)
  *
  * Context: any; but not inside an eventfd's wake-up, as this may signal one.
  * None of the files behind devices is woken from there.
+ * Return: false if the guest has not yet taken the news from before.
  */
-void hcall_fire(struct hcall_vm *vm, u32 channel)
+bool hcall_fire(struct hcall_vm *vm, u32 channel)
 {
 	struct hcall_events *events = &vm->events;
 
+	channel = array_index_nospec(channel, HCALL_CHANNELS);
 	guard(spinlock_irqsave)(&events->lock);
 	if (test_and_set_bit(channel, pending_of(events)))
-		return;
+		return false;
 	events_written(vm);
 	if (!test_bit(channel, mask_of(events)))
 		events_deliver(events, channel);
+	return true;
 }
 
 /* Return: the first channel that @vcpu can take, or HCALL_CHANNELS. */
@@ -131,6 +134,7 @@ int hcall_route_set(struct hcall_vm *vm, u32 channel, u32 vcpu,
 	struct hcall_route *routes = NULL;
 	u32 i;
 
+	channel = array_index_nospec(channel, HCALL_CHANNELS);
 	/* Once there they stay, so a look without the lock is good enough. */
 	if (!READ_ONCE(events->routes)) {
 		routes = kvmalloc_array(HCALL_CHANNELS, sizeof(*routes),
@@ -213,20 +217,23 @@ static s64 event_page(struct hcall_call *call)
 static s64 event_next(struct hcall_call *call)
 {
 	struct hcall_events *events = &call->vm->events;
-	u32 vcpu, channel;
+	u32 vcpu, channel, tries;
 
 	if (call->door == HCALL_DOOR_ASYNC)
 		return -HCALL_EOPNOTSUPP;
 	vcpu = hcall_vcpu(call);
 	guard(spinlock_irqsave)(&events->lock);
-	/* Each turn takes a bit that the guest itself took at the same time. */
-	do {
+	/* The guest itself may take bits meanwhile, but not to hold us up. */
+	for (tries = 0; tries < HCALL_CHANNELS; tries++) {
 		channel = events_first(events, vcpu);
 		if (channel == HCALL_CHANNELS)
-			return -HCALL_EAGAIN;
-	} while (!test_and_clear_bit(channel, pending_of(events)));
-	events_written(call->vm);
-	return channel;
+			break;
+		if (!test_and_clear_bit(channel, pending_of(events)))
+			continue;
+		events_written(call->vm);
+		return channel;
+	}
+	return -HCALL_EAGAIN;
 }
 
 static s64 event_wait(struct hcall_call *call)
@@ -308,7 +315,6 @@ static s64 event_route(struct hcall_call *call)
 			return -HCALL_EOPNOTSUPP;
 		return hcall_forward(call, HCALL_INDEX_EVENT);
 	}
-	channel = array_index_nospec(channel, HCALL_CHANNELS);
 	ret = hcall_route_set(call->vm, channel, to, NULL);
 	return ret ? hcall_error(ret) : 0;
 }
@@ -319,7 +325,6 @@ static s64 event_raise(struct hcall_call *call)
 
 	if (channel < HCALL_CHANNEL_GUEST || channel >= HCALL_CHANNELS)
 		return -HCALL_EINVAL;
-	channel = array_index_nospec(channel, HCALL_CHANNELS);
 	hcall_fire(call->vm, channel);
 	return 0;
 }

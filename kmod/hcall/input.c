@@ -59,7 +59,8 @@ struct input {
 /* evdev's records depend on who calls; we call in the name of the launcher. */
 static size_t evdev_bytes(void)
 {
-	return in_compat_syscall() ? 16 : sizeof(struct input_event);
+	return in_compat_syscall() && !COMPAT_USE_64BIT_TIME ?
+		       16 : sizeof(struct input_event);
 }
 
 /* Where in the buffer the part is that is an event of ours. */
@@ -82,18 +83,19 @@ static ssize_t evdev_read(struct input *input, struct hcall_input_event *events,
 
 	if (!(file->f_flags & O_NONBLOCK))
 		return -EIO; /* the launcher has changed its mind */
-	guard(mutex)(&input->lock);
+	if (mutex_lock_interruptible(&input->lock))
+		return -EINTR;
 	ret = file->f_op->read(file, (char __user *)input->buffer,
 			       count * evdev_bytes(), &pos);
-	if (ret < 0)
-		return ret;
-	count = min_t(size_t, ret / evdev_bytes(), count);
-	for (i = 0; i < count; i++) {
+	if (ret > 0)
+		ret = min_t(size_t, ret / evdev_bytes(), count);
+	for (i = 0; ret > 0 && i < ret; i++) {
 		if (copy_from_user(&events[i], evdev_event(input, i),
 				   sizeof(*events)))
-			return -EIO;
+			ret = -EIO;
 	}
-	return count;
+	mutex_unlock(&input->lock);
+	return ret;
 }
 
 static ssize_t evdev_write(struct input *input,
@@ -106,16 +108,18 @@ static ssize_t evdev_write(struct input *input,
 
 	if (!(file->f_flags & O_NONBLOCK))
 		return -EIO;
-	guard(mutex)(&input->lock);
-	if (clear_user(input->buffer, count * evdev_bytes()))
-		return -EIO;
-	for (i = 0; i < count; i++) {
+	if (mutex_lock_interruptible(&input->lock))
+		return -EINTR;
+	ret = clear_user(input->buffer, count * evdev_bytes()) ? -EIO : 0;
+	for (i = 0; !ret && i < count; i++) {
 		if (copy_to_user(evdev_event(input, i), &events[i],
 				 sizeof(*events)))
-			return -EIO;
+			ret = -EIO;
 	}
-	ret = file->f_op->write(file, (char __user *)input->buffer,
-				count * evdev_bytes(), &pos);
+	if (!ret)
+		ret = file->f_op->write(file, (char __user *)input->buffer,
+					count * evdev_bytes(), &pos);
+	mutex_unlock(&input->lock);
 	return ret < 0 ? ret : ret / evdev_bytes();
 }
 
@@ -194,13 +198,14 @@ static s64 input_read(struct hcall_call *call)
 	return ret;
 }
 
-/* Only lights: what else evdev takes changes the device for everybody. */
+/* Only lights: what else evdev takes changes the device, or reaches everybody. */
 static bool input_may_write(const struct hcall_input_event *events, u32 count)
 {
 	u32 i;
 
 	for (i = 0; i < count; i++) {
-		if (events[i].type != EV_LED && events[i].type != EV_SYN)
+		if (events[i].type != EV_LED &&
+		    (events[i].type != EV_SYN || events[i].code != SYN_REPORT))
 			return false;
 	}
 	return true;
@@ -356,8 +361,7 @@ static int input_open(struct input *input, struct hcall_end *end, int fd,
 		fput(file);
 		return ret;
 	}
-	hcall_end_open(end, &input->dev, file, out ? EPOLLOUT : EPOLLIN);
-	return 0;
+	return hcall_end_open(end, &input->dev, file, out ? EPOLLOUT : EPOLLIN);
 }
 
 static void input_remove(struct hcall_dev *dev)

@@ -40,6 +40,12 @@ static_assert(HCALL_NET_MIN_BYTES == ETH_HLEN);
 	 HCALL_NET_F_GUEST_TSO4 | HCALL_NET_F_GUEST_TSO6 |              \
 	 HCALL_NET_F_HOST_TSO4 | HCALL_NET_F_HOST_TSO6)
 
+/* A vector ends early when it has moved as much. */
+#define VECTOR_BYTES SZ_1M
+
+/* FEATURES takes RTNL and tells all who listen to it, so not at any rate. */
+#define FEATURES_PAUSE (HZ / 10)
+
 /* A packet of a pipe is at most a page. */
 #define PIPE_BYTES PAGE_SIZE
 
@@ -51,6 +57,8 @@ static_assert(HCALL_NET_MIN_BYTES == ETH_HLEN);
  * @in:        where they come from; for a tap the same file
  * @buffer:    the launcher's memory; NULL: the tap wants no headers
  * @features:  that the guest has chosen; not 0: the guest sees headers
+ * @offload:   TUN_F_* that the tap has been told
+ * @changed:   when, in jiffies
  * @lock:      one RECV at a time, and FEATURES not beside it
  * @held:      pipes: bytes in @bounce, a frame that found no room; or 0
  * @bounce:    pipes: PIPE_BYTES, as a packet can only be taken whole
@@ -64,6 +72,8 @@ struct nic {
 	struct hcall_end in;
 	u8 __user *buffer;
 	u32 features;
+	unsigned long offload;
+	unsigned long changed;
 	struct mutex lock;
 	u32 held;
 	void *bounce;
@@ -81,6 +91,11 @@ static s64 net_error(ssize_t error)
 static u32 net_max_bytes(const struct nic *nic)
 {
 	return nic->socket ? HCALL_NET_MAX_BYTES : PIPE_BYTES;
+}
+
+static bool net_mtu_ok(const struct nic *nic, u16 mtu)
+{
+	return mtu >= ETH_MIN_MTU && mtu + VLAN_ETH_HLEN <= net_max_bytes(nic);
 }
 
 /* How many bytes of header a guest has before each frame. */
@@ -144,6 +159,7 @@ static ssize_t socket_recv(struct nic *nic, u64 gpa, u32 room)
 	struct msghdr msg = {};
 	const u16 one = 1;
 	ssize_t ret;
+	size_t all;
 	int bytes;
 
 	lockdep_assert_held(&nic->lock);
@@ -152,24 +168,29 @@ static ssize_t socket_recv(struct nic *nic, u64 gpa, u32 room)
 		return ret;
 	bytes = nic->socket->ops->peek_len(nic->socket);
 	if (bytes <= 0)
-		return bytes ?: -EAGAIN;
+		return -EAGAIN;
 	if (bytes + header > room)
 		return -E2BIG;
 	msg.msg_iter = buffer.iter;
-	ret = nic->socket->ops->recvmsg(nic->socket, &msg,
-					iov_iter_count(&buffer.iter),
-					MSG_DONTWAIT);
+	all = iov_iter_count(&buffer.iter);
+	ret = nic->socket->ops->recvmsg(nic->socket, &msg, all,
+					MSG_DONTWAIT | MSG_TRUNC);
 	if (ret < 0)
 		return ret;
+	if (ret > all)
+		return -EIO; /* the launcher itself took the one we looked at */
+	/* It does not say so if the memory has gone, and the frame with it. */
+	if (iov_iter_count(&msg.msg_iter) != all - ret)
+		return -EFAULT;
 	if (hidden)
 		ret -= HEADER_BYTES;
-	/* The tap leaves room for this, and leaves it as it is. */
-	if (header && hcall_write(nic->dev.vm, gpa + offsetof(struct hcall_net_header, buffers),
-				  &one, sizeof(one)))
-		return -EFAULT;
-	if (buffer.logged && ret > 0)
+	if (buffer.logged)
 		hcall_dirty(nic->dev.vm, gpa, ret);
-	return ret ?: -EAGAIN;
+	/* The tap leaves room for this, and leaves it as it is. */
+	gpa += offsetof(struct hcall_net_header, buffers);
+	if (header && hcall_write(nic->dev.vm, gpa, &one, sizeof(one)))
+		return -EFAULT;
+	return ret;
 }
 
 /* A pipe gives a packet whole or loses the rest, so it goes through @bounce. */
@@ -201,10 +222,15 @@ static ssize_t pipe_recv(struct nic *nic, u64 gpa, u32 room)
 /* Return: bytes of the frame and its header, or a negative errno. */
 static ssize_t frame_recv(struct nic *nic, u64 gpa, u32 room)
 {
-	guard(mutex)(&nic->lock);
-	if (nic->socket)
-		return socket_recv(nic, gpa, room);
-	return pipe_recv(nic, gpa, room);
+	ssize_t ret;
+
+	/* Somebody's memory may be slow to come. */
+	if (mutex_lock_interruptible(&nic->lock))
+		return -EINTR;
+	ret = nic->socket ? socket_recv(nic, gpa, room) :
+			    pipe_recv(nic, gpa, room);
+	mutex_unlock(&nic->lock);
+	return ret;
 }
 
 /* ---- Calls ----------------------------------------------------------------- */
@@ -332,7 +358,7 @@ static s64 net_vector(struct hcall_call *call, bool out)
 			break;
 		call->bytes += ret;
 		done++;
-		if (signal_pending(current))
+		if (signal_pending(current) || call->bytes >= VECTOR_BYTES)
 			break;
 		cond_resched();
 	}
@@ -357,6 +383,23 @@ static unsigned long net_tun_offload(u64 features)
 	       (features & HCALL_NET_F_GUEST_TSO6 ? TUN_F_TSO6 : 0);
 }
 
+static long net_offload(struct nic *nic, unsigned long offload)
+{
+	struct file *file = nic->out.file;
+	long ret;
+
+	lockdep_assert_held(&nic->lock);
+	if (offload == nic->offload)
+		return 0;
+	if (time_before(jiffies, nic->changed + FEATURES_PAUSE))
+		return -EAGAIN;
+	nic->changed = jiffies;
+	ret = file->f_op->unlocked_ioctl(file, TUNSETOFFLOAD, offload);
+	if (!ret)
+		nic->offload = offload;
+	return ret;
+}
+
 static bool net_features_ok(u64 features)
 {
 	if (features & (HCALL_NET_F_HOST_TSO4 | HCALL_NET_F_HOST_TSO6) &&
@@ -369,7 +412,6 @@ static bool net_features_ok(u64 features)
 static s64 net_features(struct hcall_call *call)
 {
 	u64 features = call->args[1];
-	struct file *file;
 	struct nic *nic;
 	long ret;
 
@@ -380,16 +422,13 @@ static s64 net_features(struct hcall_call *call)
 		return -HCALL_ENODEV;
 	if (features && !nic->buffer)
 		return -HCALL_EINVAL;
-	guard(mutex)(&nic->lock);
-	if (features == nic->features)
-		return 0;
-	file = nic->out.file;
-	ret = file->f_op->unlocked_ioctl(file, TUNSETOFFLOAD,
-					 net_tun_offload(features));
-	if (ret)
-		return hcall_error(ret);
-	WRITE_ONCE(nic->features, features);
-	return 0;
+	if (mutex_lock_interruptible(&nic->lock))
+		return -HCALL_EINTR;
+	ret = net_offload(nic, net_tun_offload(features));
+	if (!ret)
+		WRITE_ONCE(nic->features, features);
+	mutex_unlock(&nic->lock);
+	return ret ? hcall_error(ret) : 0;
 }
 
 static s64 net_link(struct hcall_call *call)
@@ -426,37 +465,52 @@ static struct socket *tap_socket(struct file *file)
 	return socket;
 }
 
+/* The launcher's memory is also where the tap can tell what it is. */
+static int net_check_tap(struct file *file, u8 __user *buffer)
+{
+	const short flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	unsigned long user = (unsigned long)buffer;
+	int header_bytes;
+	struct ifreq ifr;
+
+	if (file->f_op->unlocked_ioctl(file, TUNGETIFF, user) ||
+	    copy_from_user(&ifr, buffer, sizeof(ifr)) ||
+	    (ifr.ifr_flags & flags) != flags ||
+	    file->f_op->unlocked_ioctl(file, TUNGETVNETHDRSZ, user) ||
+	    copy_from_user(&header_bytes, buffer, sizeof(header_bytes)) ||
+	    header_bytes != HEADER_BYTES ||
+	    file->f_op->unlocked_ioctl(file, TUNSETOFFLOAD, 0) ||
+	    clear_user(buffer, KVM_HCALL_BUFFER_BYTES))
+		return -EINVAL;
+	return 0;
+}
+
 static int net_open_tap(struct nic *nic, const struct kvm_hcall_add *add)
 {
 	struct file *file = fget(add->fd);
+	int ret;
 
 	if (!file)
 		return -EBADF;
+	if (!(file->f_mode & FMODE_READ) || !(file->f_mode & FMODE_WRITE)) {
+		fput(file);
+		return -EACCES;
+	}
+	ret = hcall_end_open(&nic->in, &nic->dev, file, EPOLLIN);
+	if (ret)
+		return ret;
+	ret = hcall_end_open(&nic->out, &nic->dev, get_file(file), EPOLLOUT);
+	if (ret)
+		return ret;
 	nic->socket = tun_socket(file);
 	if (IS_ERR(nic->socket))
 		nic->socket = tap_socket(file);
-	if (IS_ERR(nic->socket)) {
-		nic->socket = NULL;
-		fput(file);
-		return -EINVAL;
-	}
-	if (!(add->flags & KVM_HCALL_ADD_VNET_HDR)) {
-		if (add->buffer)
-			goto invalid;
-	} else {
-		nic->buffer = u64_to_user_ptr(add->buffer);
-		if (!nic->buffer ||
-		    clear_user(nic->buffer + BUFFER_SEND, HEADER_BYTES) ||
-		    file->f_op->unlocked_ioctl(file, TUNSETOFFLOAD, 0))
-			goto invalid;
-	}
-	hcall_end_open(&nic->out, &nic->dev, get_file(file), EPOLLOUT);
-	hcall_end_open(&nic->in, &nic->dev, file, EPOLLIN);
-	return 0;
-
-invalid:
-	fput(file);
-	return -EINVAL;
+	if (IS_ERR(nic->socket))
+		return PTR_ERR(nic->socket);
+	if (!(add->flags & KVM_HCALL_ADD_VNET_HDR))
+		return add->buffer ? -EINVAL : 0;
+	nic->buffer = u64_to_user_ptr(add->buffer);
+	return nic->buffer ? net_check_tap(file, nic->buffer) : -EINVAL;
 }
 
 static int net_open_pipe(struct nic *nic, struct hcall_end *end, int fd,
@@ -476,15 +530,14 @@ static int net_open_pipe(struct nic *nic, struct hcall_end *end, int fd,
 		fput(file);
 		return ret;
 	}
-	hcall_end_open(end, &nic->dev, file, out ? EPOLLOUT : EPOLLIN);
-	return 0;
+	return hcall_end_open(end, &nic->dev, file, out ? EPOLLOUT : EPOLLIN);
 }
 
 static int net_open_pipes(struct nic *nic, const struct kvm_hcall_add *add)
 {
 	int ret;
 
-	if (add->flags || add->buffer || add->mtu + VLAN_ETH_HLEN > PIPE_BYTES)
+	if (add->flags || add->buffer || !net_mtu_ok(nic, add->mtu))
 		return -EINVAL;
 	nic->bounce = kmalloc(PIPE_BYTES, GFP_KERNEL_ACCOUNT);
 	if (!nic->bounce)
@@ -549,13 +602,16 @@ static void net_describe(struct hcall_dev *dev, struct hcall_device *info)
 	info->u.net.max_frames = HCALL_NET_MAX_FRAMES;
 }
 
-static void net_relink(struct hcall_dev *dev, const struct kvm_hcall_link *link)
+static int net_relink(struct hcall_dev *dev, const struct kvm_hcall_link *link)
 {
 	struct nic *nic = container_of(dev, struct nic, dev);
 
+	if (!net_mtu_ok(nic, link->mtu))
+		return -EINVAL;
 	WRITE_ONCE(nic->link,
 		   link->mtu |
 			   (link->flags & KVM_HCALL_LINK_UP ? HCALL_LINK_UP : 0));
+	return 0;
 }
 
 const struct hcall_service hcall_net = {

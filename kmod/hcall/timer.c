@@ -9,6 +9,13 @@
 
 #include "internal.h"
 
+/*
+ * Nobody pays for the interrupts of a timer.  So one whose events the guest has
+ * not looked at for some time expires more rarely, until it does.
+ */
+#define UNSEEN_MAX 16 /* events in a row */
+#define UNSEEN_PERIODS 16 /* then as many at once */
+
 /**
  * struct hcall_timer - a timer
  * @hrtimer: of @clock
@@ -16,6 +23,8 @@
  * @channel: fires
  * @clock:   CLOCK_*, what @hrtimer is set up for
  * @period:  0: once
+ * @unseen:  events in a row that the guest did not look at before the next
+ * @skipped: periods that end at the next expiry, besides one
  * @expired: periods that have ended since the guest last asked
  */
 struct hcall_timer {
@@ -24,6 +33,8 @@ struct hcall_timer {
 	u32 channel;
 	clockid_t clock;
 	ktime_t period;
+	u32 unseen;
+	u32 skipped;
 	atomic64_t expired;
 };
 
@@ -36,9 +47,14 @@ static enum hrtimer_restart timer_expires(struct hrtimer *hrtimer)
 
 	if (timer->period)
 		periods = hrtimer_forward_now(hrtimer, timer->period);
-	atomic64_add(periods, &timer->expired);
-	hcall_fire(timer->vm, timer->channel);
-	return timer->period ? HRTIMER_RESTART : HRTIMER_NORESTART;
+	atomic64_add(periods + timer->skipped, &timer->expired);
+	timer->unseen = hcall_fire(timer->vm, timer->channel) ? 0 :
+			min(timer->unseen + 1, UNSEEN_MAX);
+	if (!timer->period)
+		return HRTIMER_NORESTART;
+	timer->skipped = timer->unseen < UNSEEN_MAX ? 0 : UNSEEN_PERIODS - 1;
+	hrtimer_add_expires(hrtimer, timer->skipped * timer->period);
+	return HRTIMER_RESTART;
 }
 
 int hcall_timers_init(struct hcall_vm *vm)
@@ -121,6 +137,8 @@ static s64 timer_arm(struct hcall_call *call)
 		timer->clock = clock;
 	}
 	timer->period = period;
+	timer->unseen = 0;
+	timer->skipped = 0;
 	atomic64_set(&timer->expired, 0);
 	hrtimer_start(&timer->hrtimer, deadline, HRTIMER_MODE_ABS);
 	return 0;
