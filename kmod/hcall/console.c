@@ -142,7 +142,10 @@ static s64 console_size(struct hcall_call *call)
 {
 	struct console *console = console_of(call);
 
-	return console ? READ_ONCE(console->size) : -HCALL_ENODEV;
+	/* Not "?:": of u32 and int it makes u32, and of an error a number. */
+	if (!console)
+		return -HCALL_ENODEV;
+	return READ_ONCE(console->size);
 }
 
 /* ---- Set-up ----------------------------------------------------------------- */

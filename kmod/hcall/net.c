@@ -435,7 +435,10 @@ static s64 net_link(struct hcall_call *call)
 {
 	struct nic *nic = net_of(call);
 
-	return nic ? READ_ONCE(nic->link) : -HCALL_ENODEV;
+	/* Not "?:": of u32 and int it makes u32, and of an error a number. */
+	if (!nic)
+		return -HCALL_ENODEV;
+	return READ_ONCE(nic->link);
 }
 
 /* ---- Set-up ----------------------------------------------------------------- */
