@@ -35,6 +35,17 @@ static const struct {
 	{ ERR_BAD_NAME, "a new file needs a name of up to 8.3 characters" },
 	{ ERR_DISK_FULL, "no space on the disk" },
 	{ ERR_DIRECTORY_FULL, "no space in the directory" },
+	{ ERR_NO_CLOCK, "the hypervisor has no pvclock" },
+	{ ERR_NO_INPUT, "no input device" },
+	{ ERR_NO_NETWORK, "no network interface" },
+	{ ERR_LINK_DOWN, "the link is down" },
+	{ ERR_NO_ADDRESS, "we have no address yet, try dhcp or ip" },
+	{ ERR_NO_ROUTE, "not on our network, and there is no gateway" },
+	{ ERR_NO_ANSWER, "no answer" },
+	{ ERR_REFUSED, "the server refuses" },
+	{ ERR_PROTOCOL, "the server breaks the protocol" },
+	{ ERR_NO_CPUS, "no table of CPUs" },
+	{ ERR_CPU_DEAD, "a CPU does not start" },
 };
 
 const char *error_text(int error)

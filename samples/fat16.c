@@ -264,22 +264,28 @@ static void set_fat(struct fat16 *fs, uint32_t cluster, uint32_t value)
 		fs->dirty_last = cluster;
 }
 
-/* Makes a chain of @count clusters that were free. */
-static int allocate_chain(struct fat16 *fs, uint32_t count, uint16_t *first)
+/*
+ * Adds @count clusters that were free to the end of a chain, @last; 0: makes a
+ * new one.
+ *
+ * Return: -ERR_DISK_FULL, or 0 with the first of them in *@first; 0: none.
+ */
+static int allocate_chain(struct fat16 *fs, uint32_t count, uint16_t *last,
+			  uint16_t *first)
 {
-	uint32_t cluster, last = 0;
+	uint32_t cluster;
 
 	*first = 0;
 	for (cluster = FIRST_CLUSTER; count && is_cluster(fs, cluster);
 	     cluster++) {
 		if (fs->fat[cluster])
 			continue;
-		if (last)
-			set_fat(fs, last, cluster);
-		else
+		if (*last)
+			set_fat(fs, *last, cluster);
+		if (!*first)
 			*first = (uint16_t)cluster;
 		set_fat(fs, cluster, END_OF_CHAIN);
-		last = cluster;
+		*last = (uint16_t)cluster;
 		count--;
 	}
 	return count ? -ERR_DISK_FULL : 0;
@@ -490,11 +496,15 @@ static int load_directory(struct fat16 *fs, uint16_t cluster)
 			     (uint32_t)length);
 }
 
+static uint32_t slots_per_unit(const struct fat16 *fs)
+{
+	return fs->unit_sectors * HCALL_SECTOR_BYTES / sizeof(fs->dir[0]);
+}
+
 /* Writes the sector in which the entry at @index is. */
 static int write_slot(struct fat16 *fs, uint32_t index)
 {
-	uint32_t per_unit =
-		fs->unit_sectors * HCALL_SECTOR_BYTES / sizeof(fs->dir[0]);
+	uint32_t per_unit = slots_per_unit(fs);
 	uint32_t sector = index / per_unit * fs->unit_sectors;
 	const void *data = &fs->dir[index / per_unit * per_unit];
 	uint32_t cluster = fs->dir_cluster;
@@ -630,30 +640,20 @@ int64_t fat16_read(const struct fat16 *fs, struct fat16_file *file,
 	return bytes;
 }
 
-/* Writes the data of a file into its new chain. */
-static int write_data(const struct fat16 *fs, uint32_t cluster,
-		      const uint8_t *data, uint32_t bytes)
+/* Writes @count clusters of a chain and moves *@cluster past them. */
+static int write_clusters(const struct fat16 *fs, uint16_t *cluster,
+			  const uint8_t *data, uint32_t count)
 {
-	static uint8_t last[FAT16_MAX_CLUSTER_BYTES];
+	while (count) {
+		uint32_t run = run_length(fs, *cluster, count);
+		int error = disk_write(&fs->disk, cluster_start(fs, *cluster),
+				       data, run * fs->cluster_sectors);
 
-	while (bytes) {
-		uint32_t size = cluster_bytes(fs);
-		int error;
-
-		if (bytes < size) { /* the rest of the cluster becomes zeros */
-			memset(last, 0, size);
-			memcpy(last, data, bytes);
-			data = last;
-		}
-		error = disk_write(&fs->disk, cluster_start(fs, cluster), data,
-				   fs->cluster_sectors);
 		if (error)
 			return error;
-		if (bytes <= size)
-			break;
-		data += size;
-		bytes -= size;
-		cluster = fs->fat[cluster];
+		*cluster = fs->fat[*cluster + run - 1];
+		data += run * cluster_bytes(fs);
+		count -= run;
 	}
 	return 0;
 }
@@ -681,10 +681,14 @@ static int new_slot(struct fat16 *fs, const char *name, uint32_t *index)
 	fs->dir[i] = slot;
 	*index = i++;
 
-	/* The entry that is now the end need not have been marked as such. */
+	/*
+	 * The entry that is now the end need not have been marked as such.  It
+	 * is written with ours, unless it is in the next sector.
+	 */
 	if (was_end && i < fs->dir_entries && fs->dir[i].name[0] != SLOT_END) {
 		fs->dir[i].name[0] = SLOT_END;
-		return write_slot(fs, i);
+		if (i % slots_per_unit(fs) == 0)
+			return write_slot(fs, i);
 	}
 	return 0;
 }
@@ -713,46 +717,81 @@ static int open_slot(struct fat16 *fs, const char *path, uint32_t *index,
 	return 0;
 }
 
-int fat16_write(struct fat16 *fs, const char *path, const void *data,
-		uint32_t bytes)
+int fat16_create(struct fat16 *fs, const char *path,
+		 struct fat16_new_file *file)
 {
-	struct fat16_slot *slot;
-	uint16_t old_cluster, cluster;
-	uint32_t index;
+	memset(file, 0, sizeof(*file));
+	return open_slot(fs, path, &file->index, &file->old_cluster);
+}
+
+/* Step 1: the data, and in memory the chain that holds it. */
+int fat16_append(struct fat16 *fs, struct fat16_new_file *file,
+		 const void *data, uint32_t bytes)
+{
+	static uint8_t last[FAT16_MAX_CLUSTER_BYTES];
+	uint32_t whole = bytes / cluster_bytes(fs);
+	uint32_t rest = bytes % cluster_bytes(fs);
+	uint16_t cluster;
 	int error;
 
-	error = open_slot(fs, path, &index, &old_cluster);
+	error = allocate_chain(fs, whole + !!rest, &file->last_cluster,
+			       &cluster);
 	if (error)
 		return error;
+	if (!file->cluster)
+		file->cluster = cluster;
+	file->bytes += bytes;
 
-	/* 1: the data, and the chain that holds it. */
-	error = allocate_chain(fs, clusters_for(fs, bytes), &cluster);
-	if (!error)
-		error = write_data(fs, cluster, data, bytes);
-	if (!error)
-		error = write_fat(fs);
+	error = write_clusters(fs, &cluster, data, whole);
+	if (error || !rest)
+		return error;
+	/* What is left of the last cluster becomes zeros. */
+	memset(last, 0, cluster_bytes(fs));
+	memcpy(last, (const uint8_t *)data + bytes - rest, rest);
+	return write_clusters(fs, &cluster, last, 1);
+}
+
+int fat16_commit(struct fat16 *fs, const struct fat16_new_file *file)
+{
+	struct fat16_slot *slot = &fs->dir[file->index];
+	int error;
+
+	/* The end of step 1. */
+	error = write_fat(fs);
 	if (!error)
 		error = disk_flush(&fs->disk);
 	if (error)
 		return error;
 
 	/* 2: the directory entry; this is the moment when the file changes. */
-	slot = &fs->dir[index];
-	slot->cluster = cluster;
-	slot->bytes = bytes;
+	slot->cluster = file->cluster;
+	slot->bytes = file->bytes;
 	slot->date = slot->accessed_date = fs->date;
 	slot->time = fs->time;
 	slot->attributes |= FAT16_ATTR_ARCHIVE;
-	error = write_slot(fs, index);
+	error = write_slot(fs, file->index);
 	if (!error)
 		error = disk_flush(&fs->disk);
-	if (error || !old_cluster)
+	if (error || !file->old_cluster)
 		return error;
 
 	/* 3: the old contents. */
-	free_chain(fs, old_cluster);
+	free_chain(fs, file->old_cluster);
 	error = write_fat(fs);
 	if (!error)
 		error = disk_flush(&fs->disk);
+	return error;
+}
+
+int fat16_write(struct fat16 *fs, const char *path, const void *data,
+		uint32_t bytes)
+{
+	struct fat16_new_file file;
+	int error = fat16_create(fs, path, &file);
+
+	if (!error)
+		error = fat16_append(fs, &file, data, bytes);
+	if (!error)
+		error = fat16_commit(fs, &file);
 	return error;
 }

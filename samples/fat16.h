@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The FAT16 file system: reading everything, long names and directories
- * included; writing whole files with short names (8.3).
+ * included; writing new files, or new contents, with short names (8.3).
  *
  * Functions return 0 or a negated error.  After an error, and to see what the
  * host has changed, mount again: it costs two reads.
@@ -19,6 +19,7 @@
 #define FAT16_NAME_BYTES	800u /* 255 characters in UTF-8, and NUL */
 
 #define FAT16_DATE(y, m, d)	((uint16_t)(((y)-1980) << 9 | (m) << 5 | (d)))
+#define FAT16_TIME(h, m, s)	((uint16_t)((h) << 11 | (m) << 5 | (s) / 2))
 
 /* A directory entry as it is on the disk. */
 struct fat16_slot {
@@ -86,6 +87,14 @@ struct fat16_file {
 	uint32_t left_bytes;
 };
 
+/* A file that is being written. */
+struct fat16_new_file {
+	uint32_t index; /* in the directory */
+	uint16_t old_cluster; /* what was in it before; 0: nothing */
+	uint16_t cluster, last_cluster; /* its chain; 0: none yet */
+	uint32_t bytes;
+};
+
 /* -ERR_NO_FAT16: something else is on this disk. */
 int fat16_mount(struct fat16 *fs, const struct hcall_device *disk);
 uint64_t fat16_free_bytes(const struct fat16 *fs);
@@ -109,9 +118,20 @@ int64_t fat16_read(const struct fat16 *fs, struct fat16_file *file,
 		   void *buffer, uint32_t bytes);
 
 /*
- * Creates a file, or replaces what is in it; returns when it is on the disk.
- * For a moment there must be room for the old contents and the new ones.
+ * To write a file, create it, append to it, and commit it; or do all that at
+ * once with fat16_write().  Before fat16_commit() nothing has changed on the
+ * disk, and who gives up mounts again; when it returns, the file is there.  If
+ * there was a file of that name, its contents are replaced at that moment: till
+ * then there must be room for both.
+ *
+ * @bytes of fat16_append() is a multiple of FAT16_MAX_CLUSTER_BYTES but in the
+ * last call.
  */
+int fat16_create(struct fat16 *fs, const char *path,
+		 struct fat16_new_file *file);
+int fat16_append(struct fat16 *fs, struct fat16_new_file *file,
+		 const void *data, uint32_t bytes);
+int fat16_commit(struct fat16 *fs, const struct fat16_new_file *file);
 int fat16_write(struct fat16 *fs, const char *path, const void *data,
 		uint32_t bytes);
 

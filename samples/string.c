@@ -61,6 +61,11 @@ int strcmp(const char *a, const char *b)
 	return (unsigned char)*a - (unsigned char)*b;
 }
 
+bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
 bool is_lower(char c)
 {
 	return c >= 'a' && c <= 'z';
@@ -77,4 +82,20 @@ bool equal_ignoring_case(const char *a, size_t bytes, const char *b)
 		if (to_upper(*a) != to_upper(*b))
 			return false;
 	return !bytes && !*b;
+}
+
+bool parse_number(const char **text, uint64_t max, uint64_t *number)
+{
+	const char *start = *text;
+	uint64_t n = 0;
+
+	for (; is_digit(**text); ++*text) {
+		uint64_t digit = (uint64_t)(**text - '0');
+
+		if (digit > max || n > (max - digit) / 10)
+			return false;
+		n = n * 10 + digit;
+	}
+	*number = n;
+	return *text != start;
 }

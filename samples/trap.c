@@ -8,7 +8,7 @@
 #include "console.h"
 #include "hcall_call.h"
 
-#define VECTORS	    32
+#define EXCEPTIONS  32
 #define ENTRY_BYTES 16
 
 /* As pushed by the CPU, from @error up, and by trap_entry.S. */
@@ -35,7 +35,7 @@ struct __attribute__((packed)) table {
 	uint64_t base;
 };
 
-extern const uint8_t trap_entries[VECTORS][ENTRY_BYTES];
+extern const uint8_t trap_entries[EXCEPTIONS][ENTRY_BYTES];
 void trap_load(const struct table *gdt, const struct table *idt);
 void trap(const struct trap_frame *frame);
 
@@ -44,23 +44,29 @@ static const uint64_t gdt[] = {
 	0x00cf93000000ffff, /* 0x10: data */
 };
 
-static struct gate idt[VECTORS];
+static struct gate idt[256];
+
+void trap_set(uint8_t vector, const void *entry)
+{
+	uint64_t address = (uintptr_t)entry;
+
+	idt[vector] = (struct gate){
+		.offset_low = (uint16_t)address,
+		.offset_middle = (uint16_t)(address >> 16),
+		.offset_high = (uint32_t)(address >> 32),
+		.selector = 0x08,
+		.type = 0x8e, /* present, interrupt gate */
+	};
+}
 
 void trap_init(void)
 {
 	struct table gdt_table = { sizeof(gdt) - 1, (uintptr_t)gdt };
 	struct table idt_table = { sizeof(idt) - 1, (uintptr_t)idt };
-	unsigned int i;
+	uint8_t vector;
 
-	for (i = 0; i < VECTORS; i++) {
-		uint64_t entry = (uintptr_t)trap_entries[i];
-
-		idt[i].offset_low = (uint16_t)entry;
-		idt[i].offset_middle = (uint16_t)(entry >> 16);
-		idt[i].offset_high = (uint32_t)(entry >> 32);
-		idt[i].selector = 0x08;
-		idt[i].type = 0x8e; /* present, interrupt gate */
-	}
+	for (vector = 0; vector < EXCEPTIONS; vector++)
+		trap_set(vector, trap_entries[vector]);
 	trap_load(&gdt_table, &idt_table);
 }
 
