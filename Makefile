@@ -33,7 +33,7 @@ help:
 	@echo 'make host       a shell in the test host, with everything built'
 	@echo 'make modules    kvm_hcall.ko for this machine (KVER=, KDIR=)'
 	@echo 'make tools      tools/hvrun/hvrun'
-	@echo 'make samples    samples/hello, samples/hello32, samples/shell'
+	@echo 'make samples    samples/hello, hello32, tasks and shell'
 	@echo 'make install    module, tools, headers, man pages (PREFIX=, DESTDIR=)'
 	@echo 'make clean'
 	@echo

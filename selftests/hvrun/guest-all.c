@@ -6,6 +6,7 @@
  */
 #include "console.h"
 #include "disk.h"
+#include "guest-all.h"
 #include "guest-smp.h"
 #include "hcall_call.h"
 #include "string.h"
@@ -17,15 +18,14 @@
 #define CHUNK_SECTORS  16
 #define CHUNK_BYTES    (CHUNK_SECTORS * HCALL_SECTOR_BYTES)
 #define MAX_NUMBERS    4
-#define WRONG	       100 /* exit code: what we saw is not what has to be */
 #define USER_CALL      HCALL_NR(HCALL_CLASS_USER_FIRST, 0)
 #define UNCLAIMED_PORT 0x80
 #define FAR_SECTOR     (1ull << 40)
 
-static const struct hvm_start_info *start_info;
+const struct hvm_start_info *start_info;
 static uint8_t bytes[65536];
 
-__attribute__((noreturn)) static void off(uint32_t code)
+void off(uint32_t code)
 {
 	hcall_exit(HCALL_EXIT_OFF, code);
 	for (;;)
@@ -357,7 +357,7 @@ static void read_all(uint32_t id)
 	      disk.u.block.sectors, wrong);
 }
 
-static unsigned int start_cpus(void (*run)(uint32_t id))
+unsigned int start_cpus(void (*run)(uint32_t id))
 {
 	const char *why;
 	unsigned int cpus = smp_start(start_info, run, &why);
@@ -411,27 +411,23 @@ static const struct {
 	const char *name;
 	void (*run)(const uint64_t *numbers);
 } commands[] = {
-	{ "args", do_args },	 { "churn", do_churn },
-	{ "copy", do_copy },	 { "count", do_count },
-	{ "disks", do_disks },	 { "echo", do_echo },
-	{ "getc", do_getc },	 { "halt", do_halt },
-	{ "jump", do_jump },	 { "keys", do_keys },
-	{ "lines", do_lines },	 { "memmap", do_memmap },
+	{ "args", do_args },	 { "arp", do_arp },
+	{ "churn", do_churn },	 { "copy", do_copy },
+	{ "count", do_count },	 { "disks", do_disks },
+	{ "echo", do_echo },	 { "events", do_events },
+	{ "frames", do_frames }, { "getc", do_getc },
+	{ "halt", do_halt },	 { "inputs", do_inputs },
+	{ "irq", do_irq },	 { "jump", do_jump },
+	{ "keys", do_keys },	 { "lights", do_lights },
+	{ "lines", do_lines },	 { "links", do_links },
+	{ "memmap", do_memmap }, { "nets", do_nets },
 	{ "off", do_off },	 { "panic", do_panic },
 	{ "putc", do_putc },	 { "reads", do_reads },
 	{ "reboot", do_reboot }, { "reboots", do_reboots },
-	{ "size", do_size },	 { "smp", do_smp },
-	{ "spin", do_spin },	 { "triple", do_triple },
+	{ "routes", do_routes }, { "size", do_size },
+	{ "smp", do_smp },	 { "spin", do_spin },
+	{ "triple", do_triple }, { "udp", do_udp },
 };
-
-static const char *parse_number(const char *s, uint64_t *number)
-{
-	while (*s == ' ')
-		s++;
-	for (*number = 0; *s >= '0' && *s <= '9'; s++)
-		*number = *number * 10 + (uint64_t)(*s - '0');
-	return s;
-}
 
 void _start(const struct hvm_start_info *start)
 {
@@ -443,8 +439,12 @@ void _start(const struct hvm_start_info *start)
 	for (length = 0; line[length] && line[length] != ' '; length++)
 		;
 	rest = line + length;
-	for (i = 0; i < MAX_NUMBERS; i++)
-		rest = parse_number(rest, &numbers[i]);
+	for (i = 0; i < MAX_NUMBERS; i++) {
+		while (*rest == ' ')
+			rest++;
+		if (!parse_number(&rest, UINT64_MAX, &numbers[i]))
+			numbers[i] = 0;
+	}
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strlen(commands[i].name) == length &&
 		    !memcmp(commands[i].name, line, length))

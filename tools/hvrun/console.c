@@ -22,13 +22,9 @@
 
 #include "hvrun.h"
 
-#define CTRL_A			0x01
 #define PTY_LAST_CHANCE_MS	500
 #define PTY_LAST_CHANCE_STEP_MS 10
 #define ROWS_MAX		32767
-#define ESCAPE_HELP                                       \
-	"Ctrl-A X leaves, Ctrl-A Ctrl-A sends a Ctrl-A, " \
-	"Ctrl-A H shows this"
 
 struct queue {
 	size_t start, bytes; /* what is in data */
@@ -40,13 +36,12 @@ struct queue {
  * @fd_out, @fd_in: what the module gets
  * @slave:       pty: kept open, so that the module never sees a hang-up
  * @from_guest:  stdio: our end of the pipe behind @fd_out
- * @to_guest:    stdio: our end of the pipe behind @fd_in; -1: closed, after
- *               stdin has ended and all of it is in the pipe
+ * @to_guest:    stdio: our end of the pipe behind @fd_in; -1: stdin is not for
+ *               us, or it has ended and all of it is in the pipe
  * @sink:        stdio: stdout, if possible reopened so that it never blocks
  * @sink_bytes:  the most to write to @sink at once
  * @broken:      nobody takes what we write there
  * @terminal:    stdin is one: look for Ctrl-A
- * @escaped:     the last key was Ctrl-A
  */
 struct console {
 	enum {
@@ -60,7 +55,8 @@ struct console {
 	int sink;
 	size_t sink_bytes;
 	bool broken;
-	bool terminal, escaped, stdin_ended;
+	bool terminal, stdin_ended;
+	struct escape escape;
 	struct queue out, in;
 };
 
@@ -102,12 +98,15 @@ static void open_sink(struct console *con)
 		con->sink_bytes = PIPE_BUF;
 }
 
-static void open_stdio(struct console *con)
+static void open_stdio(struct console *con, bool has_stdin)
 {
 	con->kind = STDIO;
+	con->fd_in = con->to_guest = -1;
 	make_pipe(&con->from_guest, &con->fd_out);
-	make_pipe(&con->fd_in, &con->to_guest);
-	con->terminal = isatty(STDIN_FILENO);
+	if (has_stdin) {
+		make_pipe(&con->fd_in, &con->to_guest);
+		con->terminal = isatty(STDIN_FILENO);
+	}
 	open_sink(con);
 }
 
@@ -151,7 +150,7 @@ static void open_file(struct console *con, const char *path)
 		die("console file %s: %s", path, strerror(errno));
 }
 
-struct console *console_open(const char *spec)
+struct console *console_open(const char *spec, bool has_stdin)
 {
 	struct console *con;
 
@@ -161,7 +160,7 @@ struct console *console_open(const char *spec)
 	if (!con)
 		die("out of memory");
 	if (!strcmp(spec, "stdio"))
-		open_stdio(con);
+		open_stdio(con, has_stdin);
 	else if (!strcmp(spec, "pty"))
 		open_pty(con);
 	else
@@ -234,32 +233,25 @@ static bool put_in(struct queue *in, uint8_t byte)
 	return true;
 }
 
-/*
- * Keys: like a terminal, beep if there is no room, but once for what is pasted:
- * nobody may read that.  Ctrl-A works even then.
- */
+/* Like a terminal, beep if there is no room.  Ctrl-A works even then. */
 static enum console_verdict take_keys(struct console *con, const uint8_t *keys,
 				      size_t count)
 {
 	bool full = false;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!con->escaped && keys[i] == CTRL_A) {
-			con->escaped = true;
-			continue;
+		switch (terminal_escape(&con->escape, keys[i])) {
+		case ESCAPE_KEY:
+			full |= !put_in(&con->in, keys[i]);
+			break;
+		case ESCAPE_NOTHING:
+			break;
+		case ESCAPE_LEAVE:
+			return CONSOLE_LEAVE;
 		}
-		if (con->escaped && keys[i] != CTRL_A) {
-			con->escaped = false;
-			if (keys[i] == 'x' || keys[i] == 'X')
-				return CONSOLE_LEAVE;
-			say(ESCAPE_HELP);
-			continue;
-		}
-		con->escaped = false;
-		full |= !put_in(&con->in, keys[i]);
 	}
-	if (full && write(STDERR_FILENO, "\a", 1) < 0)
-		return CONSOLE_GOES_ON; /* nobody to hear it */
+	if (full)
+		terminal_beep();
 	return CONSOLE_GOES_ON;
 }
 

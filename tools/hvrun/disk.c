@@ -3,7 +3,6 @@
  * Disks: files or block devices, opened once and locked (flock(2): exclusive,
  * or shared if read-only) for as long as hvrun runs.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -15,41 +14,24 @@
 
 #include "hvrun.h"
 
-/* Take @option off the end of @path, if it is there. */
-static bool take_option(char *path, const char *option)
-{
-	size_t path_bytes = strlen(path), bytes = strlen(option);
-
-	if (path_bytes < bytes || strcmp(path + path_bytes - bytes, option))
-		return false;
-	path[path_bytes - bytes] = '\0';
-	return true;
-}
-
 const char *disk_parse(const char *spec, struct disk **list)
 {
-	const char *equals = strchr(spec, '=');
-	struct disk *disk, **last = list;
+	struct disk *disk = calloc(1, sizeof(*disk)), **last = list;
+	const char *mistake;
 	bool taken = true;
 	char *path;
 
-	if (!equals || equals == spec || !equals[1])
-		return "a disk is NAME=PATH[,ro][,direct]";
-	if (equals - spec >= HCALL_NAME_BYTES)
-		return "a disk's name has at most 39 characters";
-	for (const char *p = spec; p < equals; p++)
-		if (!isgraph((unsigned char)*p))
-			return "a disk's name is of printable ASCII characters without blanks";
-	disk = calloc(1, sizeof(*disk));
-	path = strdup(equals + 1);
-	if (!disk || !path)
+	if (!disk)
 		die("out of memory");
-	memcpy(disk->name, spec, equals - spec);
+	mistake = spec_name(spec, "a disk is NAME=PATH[,ro][,direct]",
+			    disk->name, &path);
+	if (mistake)
+		return mistake;
 	while (taken) {
 		taken = false;
-		if (take_option(path, ",ro"))
+		if (spec_take_flag(path, ",ro"))
 			taken = disk->read_only = true;
-		if (take_option(path, ",direct"))
+		if (spec_take_flag(path, ",direct"))
 			taken = disk->direct = true;
 	}
 	disk->path = path;

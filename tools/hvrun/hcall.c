@@ -53,6 +53,17 @@ void hcall_add_console(int fd, const struct console *con)
 		die("the module refuses the console: %s", strerror(errno));
 }
 
+/* ENOSPC and EEXIST are the same for all classes. */
+static void die_if_no_place(const char *what, const char *name)
+{
+	if (errno == ENOSPC)
+		die("%s %s is one too many for the module: leave it out", what,
+		    name);
+	if (errno == EEXIST)
+		die("%s %s: another device has this name; give it a different one",
+		    what, name);
+}
+
 void hcall_add_disk(int fd, const struct disk *disk)
 {
 	struct kvm_hcall_add add = {
@@ -69,18 +80,54 @@ void hcall_add_disk(int fd, const struct disk *disk)
 		     disk->path);
 		return;
 	}
-	if (errno == ENOSPC)
-		die("disk %s is one too many for the module: leave it out",
-		    disk->name);
-	if (errno == EEXIST)
-		die("disk %s: another device has this name; give it a different one",
-		    disk->name);
+	die_if_no_place("disk", disk->name);
 	if (errno == EINVAL && disk->direct)
 		die("disk %s: the module refuses %s for direct I/O: make its size a "
 		    "multiple of 4096, or leave out ,direct",
 		    disk->name, disk->path);
 	die("disk %s: the module refuses %s: %s", disk->name, disk->path,
 	    strerror(errno));
+}
+
+void hcall_add_net(int fd, struct net *net)
+{
+	struct kvm_hcall_add add = {
+		.class_id = HCALL_CLASS_NET,
+		.flags = net->vnet_hdr ? KVM_HCALL_ADD_VNET_HDR : 0,
+		.fd = net->fd,
+		.fd_in = net->fd_in,
+		.buffer = (uintptr_t)net->buffer,
+		.mtu = net->mtu,
+	};
+
+	memcpy(add.name, net->name, sizeof(add.name));
+	memcpy(add.mac, net->mac, sizeof(add.mac));
+	if (ioctl(fd, KVM_HCALL_ADD, &add) < 0) {
+		die_if_no_place("net", net->name);
+		die("net %s: the module refuses it: %s", net->name,
+		    strerror(errno));
+	}
+	net->unit = add.unit;
+}
+
+void hcall_add_input(int fd, const struct input *input)
+{
+	struct kvm_hcall_add add = {
+		.class_id = HCALL_CLASS_INPUT,
+		.fd = input->fd,
+		.fd_in = input->fd_in,
+		.buffer = (uintptr_t)input->buffer,
+		.input = (uintptr_t)input->description,
+	};
+
+	memcpy(add.name, input->name, sizeof(add.name));
+	if (ioctl(fd, KVM_HCALL_ADD, &add) < 0) {
+		die_if_no_place("input", input->name);
+		die("input %s: the module refuses it: %s", input->name,
+		    strerror(errno));
+	}
+	note("input %s is unit %u: %s (%s)", input->name, add.unit,
+	     input->path ? input->path : "stdin", input->description->name);
 }
 
 void hcall_seal(int fd)
@@ -97,5 +144,18 @@ void hcall_resize(int fd, const struct console *con)
 	console_window(con, &resize.columns, &resize.rows);
 	if (ioctl(fd, KVM_HCALL_RESIZE, &resize) < 0)
 		note("the guest is not told of the new window size: %s",
+		     strerror(errno));
+}
+
+void hcall_set_link(int fd, const struct net *net)
+{
+	struct kvm_hcall_link link = {
+		.flags = net->up ? KVM_HCALL_LINK_UP : 0,
+		.unit = net->unit,
+		.mtu = net->mtu,
+	};
+
+	if (ioctl(fd, KVM_HCALL_LINK, &link) < 0)
+		note("the guest is not told of the link of %s: %s", net->name,
 		     strerror(errno));
 }

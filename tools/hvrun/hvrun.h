@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the files of hvrun share.  Three things live here: the machine (ram,
- * vm, vcpu), its backends (disk, console, hcall) and how a kernel is entered
- * (boot).  The main thread owns all of it; a vCPU's thread owns its struct vcpu
- * while it runs, and of struct vm it changes only the atomics.
+ * vm, vcpu, interrupts), its backends (disk, console, net, input, hcall) and how
+ * a kernel is entered (boot).  The main thread owns all of it; a vCPU's thread
+ * owns its struct vcpu while it runs, and of struct vm it changes only the
+ * atomics.  Interrupts have a lock of their own, and passt a thread.
  */
 #ifndef HVRUN_H
 #define HVRUN_H
@@ -212,6 +213,7 @@ struct vcpu {
  * @outcome:   VM_RUNNING until vm_stop(); the first reason to stop counts
  * @unclaimed: accesses to ports and addresses where there is nothing
  * @ended_fd:  eventfd; readable from vm_stop() on
+ * @interrupts: what answers the guest's ROUTE calls
  */
 struct vm {
 	int kvm_fd;
@@ -223,6 +225,7 @@ struct vm {
 	struct vcpu *vcpus;
 	atomic_int outcome;
 	atomic_ullong unclaimed;
+	struct interrupts *interrupts;
 };
 
 /** vm_create() - memory, interrupt controllers and vCPUs; the kernel is loaded */
@@ -243,6 +246,31 @@ void vcpu_start(struct vcpu *vcpu);
 /** vcpu_join() - make its thread leave the guest, and wait for it */
 void vcpu_join(struct vcpu *vcpu);
 void vcpu_destroy(struct vcpu *vcpu);
+
+/* ---- interrupt.c --------------------------------------------------------- */
+
+struct interrupts;
+struct interrupts *interrupts_create(const struct vm *vm, int hcall_fd);
+void interrupts_destroy(struct interrupts *in);
+/** interrupts_route() - ROUTE with its 4 @args; from any thread */
+int64_t interrupts_route(struct interrupts *in, const uint64_t *args);
+
+/* ---- spec.c: NAME=WHAT[,OPTION] ------------------------------------------ */
+
+/**
+ * spec_name() - take a device's option apart
+ * @form: what to say if it has not that form
+ * @name: OUT: HCALL_NAME_BYTES of zeros, into which NAME is copied
+ * @what: OUT: a copy of the rest, to be changed
+ *
+ * Return: NULL, or what is wrong.
+ */
+const char *spec_name(const char *spec, const char *form, char *name,
+		      char **what);
+/** spec_take_flag() - take @flag (",ro") off the end of @what, if it is there */
+bool spec_take_flag(char *what, const char *flag);
+/** spec_take_value() - the same with @key (",mac="); returns its value or NULL */
+char *spec_take_value(char *what, const char *key);
 
 /* ---- disk.c, console.c, terminal.c: the backends ------------------------- */
 
@@ -272,8 +300,11 @@ enum console_verdict {
 struct pollfd;
 /** console_valid() - is this something that console_open() knows? */
 bool console_valid(const char *spec);
-/** console_open() - NULL for "none" */
-struct console *console_open(const char *spec);
+/**
+ * console_open() - NULL for "none"
+ * @has_stdin: "stdio" includes stdin, and is not only for output
+ */
+struct console *console_open(const char *spec, bool has_stdin);
 /** console_fds() - what the module gets */
 void console_fds(const struct console *con, int *fd_out, int *fd_in);
 void console_window(const struct console *con, uint16_t *columns,
@@ -296,6 +327,204 @@ void console_close(struct console *con);
 /** terminal_raw() - keys as they are typed, until the process exits */
 void terminal_raw(void);
 void terminal_restore(void);
+/** terminal_beep() - a key has been dropped; once for what is pasted */
+void terminal_beep(void);
+
+/** struct escape - @pending: the last key was Ctrl-A */
+struct escape {
+	bool pending;
+};
+
+enum escape_verdict {
+	ESCAPE_KEY, /* for the guest */
+	ESCAPE_NOTHING, /* it was for us, and has been dealt with */
+	ESCAPE_LEAVE,
+};
+
+/** terminal_escape() - for each byte from a terminal: what Ctrl-A makes of it */
+enum escape_verdict terminal_escape(struct escape *escape, uint8_t key);
+
+/* ---- net.c, tap.c, passt.c, link.c: network interfaces -------------------- */
+
+/*
+ * Where nobody says another one: Ethernet's, for which every guest has room.  A
+ * packet of a pipe, to which passt is connected, could be 4096 bytes.
+ */
+#define NET_MTU 1500u
+
+struct passt;
+
+/**
+ * struct net - a network interface of the guest's
+ * @interface: its tap's name; NULL: not known
+ * @fd, @fd_in: what the module gets
+ * @vnet_hdr:  the tap was opened with IFF_VNET_HDR
+ * @buffer:    a page for the module alone, if @vnet_hdr
+ * @ifindex:   of the tap, whose link is watched; 0: it cannot be
+ * @up, @mtu:  the link now
+ * @unit:      what the guest calls it
+ */
+struct net {
+	struct net *next; /* in the order of the command line */
+	char name[HCALL_NAME_BYTES];
+	enum {
+		NET_TAP,
+		NET_FD,
+		NET_USER
+	} kind;
+	const char *interface;
+	bool has_mac;
+	uint8_t mac[6];
+	int fd, fd_in;
+	bool vnet_hdr;
+	void *buffer;
+	struct passt *passt;
+	int ifindex;
+	bool up;
+	uint16_t mtu;
+	uint32_t unit;
+};
+
+/** struct nets - all of them; @ended_fd: eventfd: a passt has ended */
+struct nets {
+	struct net *first;
+	int links_fd, ended_fd;
+};
+
+#define NETS_MAX_FDS 2
+
+/** net_parse() - what --net says; NULL, or what is wrong with it */
+const char *net_parse(const char *spec, struct nets *nets);
+void nets_open(struct nets *nets);
+/** nets_add() - give them to a new instance of the module */
+void nets_add(const struct nets *nets, int hcall_fd);
+/** nets_poll() - what to wait for; returns how many of @fds were filled in */
+int nets_poll(const struct nets *nets, struct pollfd *fds);
+/** nets_relay() - tell the guest of links that have changed */
+void nets_relay(struct nets *nets, const struct pollfd *fds, int count,
+		int hcall_fd);
+void nets_close(struct nets *nets);
+
+/** struct link - a network interface of the host's */
+struct link {
+	int index;
+	bool up, gone;
+	uint32_t mtu;
+	uint8_t mac[6];
+	enum {
+		LINK_OTHER,
+		LINK_TAP,
+		LINK_MACVTAP
+	} kind;
+	bool multi_queue; /* a tap that was made so */
+	bool packet_info; /* a tap that was opened without IFF_NO_PI */
+};
+
+/** link_get() - false: there is no interface @name */
+bool link_get(const char *name, struct link *link);
+/** link_get_again() - the one with @link->index; false: it is gone */
+bool link_get_again(struct link *link);
+/** link_watch() - a socket that tells of all changes from now on */
+int link_watch(void);
+/** link_changes() - false: some were lost; look at the interfaces again */
+bool link_changes(int fd, void (*changed)(const struct link *link, void *arg),
+		  void *arg);
+
+/** tap_open() - open what @net says, or take its descriptor; fill in both */
+void tap_open(struct net *net, struct link *link);
+/** tap_reset() - as if it had just been opened */
+void tap_reset(const struct net *net);
+
+/** passt_start() - @ended_fd: eventfd to be told by when passt_ended() is true */
+struct passt *passt_start(const char *name, int ended_fd);
+bool passt_ended(const struct passt *p);
+/** passt_fds() - what the module gets */
+void passt_fds(const struct passt *p, int *fd_out, int *fd_in);
+void passt_stop(struct passt *p);
+
+/* ---- input.c, keyboard.c, keys.c: input devices --------------------------- */
+
+struct kvm_hcall_input;
+struct keyboard;
+
+/**
+ * struct input - an input device of the guest's
+ * @path:        of an evdev device; NULL: stdin, by way of @keyboard
+ * @fd:          for what the guest sets, or -1
+ * @fd_in:       what the guest reads
+ * @buffer:      evdev: a page for the module alone
+ * @description: what the guest is told of it
+ */
+struct input {
+	struct input *next; /* in the order of the command line */
+	char name[HCALL_NAME_BYTES];
+	const char *path;
+	bool grab;
+	int fd, fd_in;
+	void *buffer;
+	struct kvm_hcall_input *description;
+	struct keyboard *keyboard;
+};
+
+/** input_parse() - what --input says; NULL, or what is wrong with it */
+const char *input_parse(const char *spec, struct input **list);
+void input_open(struct input *input);
+/** input_keyboard() - the one that stdin types on, or NULL */
+struct keyboard *input_keyboard(const struct input *list);
+
+#define KEYBOARD_MAX_FDS 3
+
+struct keyboard *keyboard_open(void);
+/** keyboard_fd() - what the module gets */
+int keyboard_fd(const struct keyboard *kbd);
+/** keyboard_raw() - if it is typed on by a terminal, take that over */
+void keyboard_raw(const struct keyboard *kbd);
+/** keyboard_poll() - what to wait for; returns how many of @fds were filled in */
+int keyboard_poll(const struct keyboard *kbd, struct pollfd *fds);
+enum console_verdict keyboard_relay(struct keyboard *kbd,
+				    const struct pollfd *fds, int count);
+
+#define KEYS_SHIFT	1
+#define KEYS_CTRL	2
+#define KEYS_ALT	4
+/* Pressed and released, each with a SYN: three modifiers and a key. */
+#define KEYS_MAX_EVENTS (4 * 2 * 2)
+
+/** struct keystroke - @code: KEY_*; @modifiers: KEYS_*, held meanwhile */
+struct keystroke {
+	uint16_t code;
+	uint8_t modifiers;
+};
+
+/**
+ * struct key_decoder - zeroed: nothing has come yet
+ * @state:     how much of an escape sequence there was
+ * @number:    its numbers, of which @semicolon says where we are
+ */
+struct key_decoder {
+	enum key_state {
+		KEYS_PLAIN,
+		KEYS_ESC, /* ESC */
+		KEYS_CSI_START, /* ESC [ */
+		KEYS_CSI, /* ESC [ and more */
+		KEYS_SS3, /* ESC O */
+		KEYS_LINUX, /* ESC [ [ */
+	} state;
+	unsigned int number[2];
+	bool semicolon;
+};
+
+struct hcall_input_event;
+/** keys_decode() - the next byte; true: it completes @stroke */
+bool keys_decode(struct key_decoder *d, uint8_t byte, struct keystroke *stroke);
+/** keys_waiting() - more bytes may follow; if not, it is keys_timeout() */
+bool keys_waiting(const struct key_decoder *d);
+bool keys_timeout(struct key_decoder *d, struct keystroke *stroke);
+/** keys_events() - at most KEYS_MAX_EVENTS; returns how many */
+unsigned int keys_events(const struct keystroke *stroke,
+			 struct hcall_input_event *events);
+/** keys_codes() - set the bits of all KEY_* that can occur */
+void keys_codes(uint8_t *bits);
 
 /* ---- hcall.c: the module ------------------------------------------------- */
 
@@ -303,8 +532,12 @@ void terminal_restore(void);
 int hcall_open(const struct vm *vm);
 void hcall_add_disk(int fd, const struct disk *disk);
 void hcall_add_console(int fd, const struct console *con);
+void hcall_add_net(int fd, struct net *net);
+void hcall_add_input(int fd, const struct input *input);
 void hcall_seal(int fd);
 void hcall_resize(int fd, const struct console *con);
+/** hcall_set_link() - tell the guest of @net->up and @net->mtu */
+void hcall_set_link(int fd, const struct net *net);
 
 /* ---- stats.c ------------------------------------------------------------- */
 
@@ -312,6 +545,10 @@ enum {
 	STATS_SYS,
 	STATS_CONSOLE,
 	STATS_BLOCK,
+	STATS_TIMER,
+	STATS_INPUT,
+	STATS_NET,
+	STATS_EVENT,
 	STATS_OTHER,
 	STATS_CLASSES
 };

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hvrun run: the options, and the life of a guest.  Disks and console are
- * opened once; VM, memory and the module's instance are new at each reboot, and
- * the kernel is read again.
+ * hvrun run: the options, and the life of a guest.  Disks, console, network and
+ * input are opened once; VM, memory and the module's instance are new at each
+ * reboot, and the kernel is read again.
  *
  * The main thread waits in supervise() for signals (by signalfd: all of them
- * are blocked everywhere else), for the guest's end and for the console.
+ * are blocked everywhere else), for the guest's end, and for what console,
+ * keyboard and network links have to be told.
  */
 #include <argp.h>
 #include <errno.h>
@@ -26,6 +27,8 @@ struct config {
 	uint64_t ram_bytes;
 	unsigned int cpus;
 	struct disk *disks;
+	struct nets nets;
+	struct input *inputs;
 	const char *console;
 	bool stats;
 	bool json;
@@ -39,6 +42,8 @@ enum {
 	OPT_MEM = 256,
 	OPT_CPUS,
 	OPT_DISK,
+	OPT_NET,
+	OPT_INPUT,
 	OPT_CONSOLE,
 	OPT_STATS,
 	OPT_JSON
@@ -52,6 +57,15 @@ static const struct argp_option options[] = {
 	  "Add a disk, a file or block device; with ',ro' after PATH the guest "
 	  "can only read it, with ',direct' the host's page cache is not used. "
 	  "The first disk is unit 0, and so on",
+	  0 },
+	{ "net", OPT_NET, "NAME=BACKEND", 0,
+	  "Add a network interface: tap:IF, a tap or macvtap that is there; fd:N, "
+	  "the descriptor of one; or user, the host's network without root, by "
+	  "passt. ',mac=ADDRESS' after it sets the guest's address",
+	  0 },
+	{ "input", OPT_INPUT, "NAME=SOURCE", 0,
+	  "Add an input device: evdev:PATH, one of the host's, with ',grab' for "
+	  "the guest alone; or stdio, a keyboard on which stdin types",
 	  0 },
 	{ "console", OPT_CONSOLE, "WHERE", 0,
 	  "Where the guest's console is: stdio (the default), pty, file:PATH "
@@ -128,6 +142,16 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		mistake = disk_parse(arg, &config->disks);
 		if (mistake)
 			argp_error(state, "--disk %s: %s", arg, mistake);
+		return 0;
+	case OPT_NET:
+		mistake = net_parse(arg, &config->nets);
+		if (mistake)
+			argp_error(state, "--net %s: %s", arg, mistake);
+		return 0;
+	case OPT_INPUT:
+		mistake = input_parse(arg, &config->inputs);
+		if (mistake)
+			argp_error(state, "--input %s: %s", arg, mistake);
 		return 0;
 	case OPT_CONSOLE:
 		config->console = arg;
@@ -216,6 +240,8 @@ static void suspend(void)
 struct guest {
 	struct vm vm;
 	struct console *con;
+	struct keyboard *keyboard;
+	struct nets *nets;
 	int hcall_fd;
 	int signal_fd;
 	int told; /* to end with this status, by a signal or a key; or NOT_TOLD */
@@ -241,6 +267,15 @@ static int outcome_of(const struct guest *guest)
 	return outcome;
 }
 
+/* Whoever gets the keys of our terminal. */
+static void take_terminal(const struct guest *guest)
+{
+	if (guest->keyboard)
+		keyboard_raw(guest->keyboard);
+	else if (guest->con)
+		console_raw(guest->con);
+}
+
 /* Return a signal's exit status if it asks us to end, or else 0. */
 static int take_signal(struct guest *guest)
 {
@@ -257,11 +292,25 @@ static int take_signal(struct guest *guest)
 		suspend();
 		__attribute__((fallthrough)); /* it may not have stopped us */
 	case SIGCONT:
-		if (guest->con)
-			console_raw(guest->con);
+		take_terminal(guest);
 		return 0;
 	default:
 		return 128 + info.ssi_signo;
+	}
+}
+
+static void follow(struct guest *guest, enum console_verdict verdict)
+{
+	switch (verdict) {
+	case CONSOLE_GOES_ON:
+		return;
+	case CONSOLE_LEAVE:
+		stop(guest, 0);
+		return;
+	case CONSOLE_BROKEN:
+		if (guest->told == NOT_TOLD)
+			stop(guest, HVRUN_FAILED);
+		return;
 	}
 }
 
@@ -272,19 +321,27 @@ static int take_signal(struct guest *guest)
  */
 static int supervise(struct guest *guest)
 {
-	struct pollfd fds[2 + CONSOLE_MAX_FDS] = {
-		{ guest->signal_fd, POLLIN, 0 },
-		{ guest->vm.ended_fd, POLLIN, 0 },
-	};
-	struct pollfd *con_fds = fds + 2;
+	struct pollfd
+		fds[2 + CONSOLE_MAX_FDS + KEYBOARD_MAX_FDS + NETS_MAX_FDS] = {
+			{ guest->signal_fd, POLLIN, 0 },
+			{ guest->vm.ended_fd, POLLIN, 0 },
+		};
+	struct pollfd *con_fds = fds + 2, *kbd_fds, *net_fds;
+	int con_count, kbd_count = 0, net_count = 0;
 	bool ended = false;
-	int status, count, ready;
+	int status, ready;
 
 	for (;;) {
-		count = console_poll(guest->con, con_fds, ended);
-		if (ended && !count)
+		con_count = console_poll(guest->con, con_fds, ended);
+		if (ended && !con_count)
 			return outcome_of(guest);
-		ready = poll(fds, 2 + count,
+		kbd_fds = con_fds + con_count;
+		if (!ended)
+			kbd_count = keyboard_poll(guest->keyboard, kbd_fds);
+		net_fds = kbd_fds + kbd_count;
+		if (!ended)
+			net_count = nets_poll(guest->nets, net_fds);
+		ready = poll(fds, 2 + con_count + kbd_count + net_count,
 			     ended && guest->told != NOT_TOLD ? DRAIN_TIMEOUT_MS
 							      : -1);
 		if (ready < 0)
@@ -298,21 +355,15 @@ static int supervise(struct guest *guest)
 			return status;
 		if (status)
 			stop(guest, status);
-		switch (console_relay(guest->con, con_fds, count)) {
-		case CONSOLE_GOES_ON:
-			break;
-		case CONSOLE_LEAVE:
-			stop(guest, 0);
-			break;
-		case CONSOLE_BROKEN:
-			if (guest->told == NOT_TOLD)
-				stop(guest, HVRUN_FAILED);
-			break;
-		}
+		follow(guest, console_relay(guest->con, con_fds, con_count));
+		follow(guest,
+		       keyboard_relay(guest->keyboard, kbd_fds, kbd_count));
+		nets_relay(guest->nets, net_fds, net_count, guest->hcall_fd);
 		if (fds[1].revents) {
 			vm_join(&guest->vm);
 			fds[1].fd = -1;
 			ended = true;
+			kbd_count = net_count = 0;
 		}
 	}
 }
@@ -326,6 +377,21 @@ static double seconds_since(const struct timespec *start)
 	       (double)(now.tv_nsec - start->tv_nsec) / 1e9;
 }
 
+static void add_devices(struct guest *guest, const struct config *config)
+{
+	for (struct disk *d = config->disks; d; d = d->next)
+		hcall_add_disk(guest->hcall_fd, d);
+	nets_add(guest->nets, guest->hcall_fd);
+	for (struct input *i = config->inputs; i; i = i->next)
+		hcall_add_input(guest->hcall_fd, i);
+	/* Only now: it empties a file, and all that can be mistaken is right. */
+	if (!guest->con)
+		guest->con = console_open(config->console, !guest->keyboard);
+	if (guest->con)
+		hcall_add_console(guest->hcall_fd, guest->con);
+	hcall_seal(guest->hcall_fd);
+}
+
 /* From power-on to power-off or reboot. */
 static int run_once(struct guest *guest, const struct config *config,
 		    struct stats *stats)
@@ -335,22 +401,16 @@ static int run_once(struct guest *guest, const struct config *config,
 	vm_create(&guest->vm, config->ram_bytes, config->cpus, config->kernel,
 		  config->args);
 	guest->hcall_fd = hcall_open(&guest->vm);
-	for (struct disk *d = config->disks; d; d = d->next)
-		hcall_add_disk(guest->hcall_fd, d);
-	/* Only now: it empties a file, and all that can be mistaken is right. */
-	if (!guest->con)
-		guest->con = console_open(config->console);
-	if (guest->con) {
-		hcall_add_console(guest->hcall_fd, guest->con);
-		console_raw(guest->con);
-	}
-	hcall_seal(guest->hcall_fd);
+	guest->vm.interrupts = interrupts_create(&guest->vm, guest->hcall_fd);
+	add_devices(guest, config);
+	take_terminal(guest);
 	vm_start(&guest->vm);
 
 	outcome = supervise(guest);
 	if (config->stats)
 		stats_add(stats, &guest->vm, guest->hcall_fd);
 	close(guest->hcall_fd);
+	interrupts_destroy(guest->vm.interrupts);
 	vm_destroy(&guest->vm);
 	return outcome;
 }
@@ -363,7 +423,7 @@ int run_command(int argc, char **argv)
 		.console = "stdio",
 	};
 	struct stats stats = { 0 };
-	struct guest guest = { .told = NOT_TOLD };
+	struct guest guest = { .told = NOT_TOLD, .nets = &config.nets };
 	struct timespec start;
 	int outcome;
 
@@ -371,12 +431,17 @@ int run_command(int argc, char **argv)
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (struct disk *d = config.disks; d; d = d->next)
 		disk_open(d);
+	for (struct input *i = config.inputs; i; i = i->next)
+		input_open(i);
+	guest.keyboard = input_keyboard(config.inputs);
+	nets_open(&config.nets);
 	guest.signal_fd = open_signals();
 	do {
 		outcome = run_once(&guest, &config, &stats);
 	} while (outcome == VM_REBOOT);
 
 	console_close(guest.con);
+	nets_close(&config.nets);
 	terminal_restore();
 	if (config.json)
 		stats_print_json(&stats, seconds_since(&start), outcome);

@@ -20,6 +20,10 @@ static const struct {
 	[STATS_SYS] = { "sys", HCALL_CLASS_SYS },
 	[STATS_CONSOLE] = { "console", HCALL_CLASS_CONSOLE },
 	[STATS_BLOCK] = { "block", HCALL_CLASS_BLOCK },
+	[STATS_TIMER] = { "timer", HCALL_CLASS_TIMER },
+	[STATS_INPUT] = { "input", HCALL_CLASS_INPUT },
+	[STATS_NET] = { "net", HCALL_CLASS_NET },
+	[STATS_EVENT] = { "event", HCALL_CLASS_EVENT },
 	[STATS_OTHER] = { "other", HCALL_CLASS_USER_LAST },
 };
 

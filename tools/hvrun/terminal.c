@@ -3,6 +3,7 @@
  * The user's terminal on stdin: keys reach the guest one by one as they are
  * typed, and the former state comes back on every exit().  Output is left as
  * it was set up, so a plain newline of the guest still starts a new line.
+ * Ctrl-A begins what is for us.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -10,6 +11,11 @@
 #include <unistd.h>
 
 #include "hvrun.h"
+
+#define CTRL_A 0x01
+#define ESCAPE_HELP                                       \
+	"Ctrl-A X leaves, Ctrl-A Ctrl-A sends a Ctrl-A, " \
+	"Ctrl-A H shows this"
 
 static struct termios before;
 static bool is_raw;
@@ -45,4 +51,27 @@ void terminal_raw(void)
 	raw.c_oflag = before.c_oflag;
 	if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0)
 		is_raw = true;
+}
+
+void terminal_beep(void)
+{
+	if (write(STDERR_FILENO, "\a", 1) < 0)
+		return; /* nobody to hear it */
+}
+
+enum escape_verdict terminal_escape(struct escape *escape, uint8_t key)
+{
+	if (!escape->pending && key == CTRL_A) {
+		escape->pending = true;
+		return ESCAPE_NOTHING;
+	}
+	if (!escape->pending || key == CTRL_A) {
+		escape->pending = false;
+		return ESCAPE_KEY;
+	}
+	escape->pending = false;
+	if (key == 'x' || key == 'X')
+		return ESCAPE_LEAVE;
+	say(ESCAPE_HELP);
+	return ESCAPE_NOTHING;
 }

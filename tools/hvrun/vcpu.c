@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A virtual CPU and its thread.  Calls are answered in the kernel; KVM_RUN
- * comes back here only for the guest's end, for an access to nothing, or
- * because of vcpu_join().
+ * comes back here only for the guest's end, for a ROUTE call that asks for an
+ * interrupt, for an access to nothing, or because of vcpu_join().
  *
  * vcpu_join() sets immediate_exit first and sends the signal then: a KVM_RUN
  * that starts later sees the flag, one that is under way sees the signal.
@@ -213,6 +213,19 @@ static void exit_system_event(struct vcpu *vcpu)
 	}
 }
 
+/* We forward no class, so it is the one call that the module leaves to us. */
+static void exit_hypercall(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	int64_t answer = KVM_NO_SUCH_CALL;
+	uint64_t args[4];
+
+	memcpy(args, run->hypercall.args, sizeof(args));
+	if (run->hypercall.nr == HCALL_EVENT_ROUTE)
+		answer = interrupts_route(vcpu->vm->interrupts, args);
+	run->hypercall.ret = answer;
+}
+
 static void handle_exit(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -227,8 +240,8 @@ static void handle_exit(struct vcpu *vcpu)
 	case KVM_EXIT_SYSTEM_EVENT:
 		exit_system_event(vcpu);
 		return;
-	case KVM_EXIT_HYPERCALL: /* we forward no class, so nothing is here */
-		run->hypercall.ret = KVM_NO_SUCH_CALL;
+	case KVM_EXIT_HYPERCALL:
+		exit_hypercall(vcpu);
 		return;
 	case KVM_EXIT_INTR:
 		return;
