@@ -76,16 +76,12 @@ int main(int argc, char **argv)
 	}
 	bound = kernel_bytes();
 	for (vm = vms; vm < vms + INSTANCES; vm++) {
-		volatile uint64_t *event = at(vm, RAM);
-		struct hcall_op *op = at(vm, RAM + 64);
+		struct hcall_op *op = at(vm, RAM);
 
 		op->number = HCALL_BLOCK_FLUSH;
-		NEED(call(vm, HCALL_SYS_BATCH, RAM + 64, 1, HCALL_BATCH_ASYNC,
-			  RAM) == 1);
-		for (int i = 0; !*event; i++) {
-			NEED(i < 1000);
-			usleep(10000);
-		}
+		NEED(call(vm, HCALL_SYS_BATCH, RAM, 1, HCALL_BATCH_ASYNC,
+			  DOOR_CHANNEL) == 1);
+		NEED(channel_fires(vm, DOOR_CHANNEL));
 	}
 	working = kernel_bytes();
 	print_row("kmem_instance_bytes", bound - before);

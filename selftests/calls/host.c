@@ -249,7 +249,7 @@ static void policy_deny(void)
 	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, 0, 0), 1);
 	CHECK_EQ(op->result, -HCALL_EPERM);
 	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, HCALL_BATCH_ASYNC,
-		      RAM + 1024),
+		      HCALL_CHANNEL_GUEST),
 		 1);
 	CHECK_EQ(op->result, -HCALL_EPERM);
 	CHECK_EQ(vm_stats(&vm, HCALL_CLASS_BLOCK).denied, 4);
@@ -303,7 +303,7 @@ static void policy_forward(void)
 	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, 0, 0), 1);
 	CHECK_EQ(op->result, -HCALL_EOPNOTSUPP);
 	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, HCALL_BATCH_ASYNC,
-		      RAM + 1024),
+		      HCALL_CHANNEL_GUEST),
 		 1);
 	CHECK_EQ(op->result, -HCALL_EOPNOTSUPP);
 	/* A class of ours can be the launcher's too. */

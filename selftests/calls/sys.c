@@ -44,7 +44,9 @@ static void unknown(void)
 	CHECK_EQ(call(&vm, HCALL_NR(0, 5), 0, 0, 0, 0), -HCALL_ENOSYS);
 	CHECK_EQ(call(&vm, HCALL_NR(0, 255), 0, 0, 0, 0), -HCALL_ENOSYS);
 	CHECK_EQ(call(&vm, HCALL_NR(2, 2), 0, 0, 0, 0), -HCALL_ENOSYS);
-	CHECK_EQ(call(&vm, HCALL_NR(3, 0), 0, 0, 0, 0), -HCALL_ENOSYS);
+	CHECK_EQ(call(&vm, HCALL_NR(3, 4), 0, 0, 0, 0), -HCALL_ENOSYS);
+	CHECK_EQ(call(&vm, HCALL_NR(6, 6), 0, 0, 0, 0), -HCALL_ENOSYS);
+	CHECK_EQ(call(&vm, HCALL_NR(7, 0), 0, 0, 0, 0), -HCALL_ENOSYS);
 	CHECK_EQ(call(&vm, HCALL_NR(0xe0, 0), 0, 0, 0, 0), -HCALL_ENOSYS);
 	CHECK_EQ(call(&vm, HCALL_NR(0xff, 255), 0, 0, 0, 0), -HCALL_ENOSYS);
 	CHECK_EQ(call(&vm, 0x68620000, 0, 0, 0, 0), -HCALL_ENOSYS);
@@ -373,16 +375,25 @@ static void batch_32(void)
 	vm_free(&vm);
 }
 
-#define EVENT (RAM + 0x8000)
+#define DONE HCALL_CHANNEL_GUEST /* the channel of asynchronous batches */
 
-/* Wait until the event word has this value; five seconds at the most. */
-static bool event_is(uint64_t value)
+/* Wait until the channel has fired, and clear it; five seconds at the most. */
+static bool event_is(int64_t channel)
 {
-	volatile uint64_t *word = at(&vm, EVENT);
+	for (int i = 0; i < 5000; i++) {
+		int64_t next = call(&vm, HCALL_EVENT_NEXT, 0, 0, 0, 0);
 
-	for (int i = 0; i < 5000 && *word != value; i++)
+		if (next != -HCALL_EAGAIN)
+			return next == channel;
 		usleep(1000);
-	return *word == value;
+	}
+	return false;
+}
+
+static int64_t submit(uint64_t gpa, uint64_t count, uint64_t channel)
+{
+	return call(&vm, HCALL_SYS_BATCH, gpa, count, HCALL_BATCH_ASYNC,
+		    channel);
 }
 
 static void async(void)
@@ -392,15 +403,13 @@ static void async(void)
 	setup();
 	vm_disk(&vm, "d", make_disk("d", 65536), 0);
 	op = op_at(RAM);
-	*(uint64_t *)at(&vm, EVENT) = 41;
 	/* The flush has to wait, so this takes the worker. */
 	op_set(op, HCALL_BLOCK_READ, 0, 3, RAM + 4096, 1);
 	op_set(op + 1, HCALL_BLOCK_FLUSH, 0, 0, 0, 0);
 	op_set(op + 2, HCALL_BLOCK_READ, 0, 100, RAM + 8192, 2);
 	op_set(op + 3, HCALL_BLOCK_READ, 9, 0, RAM + 8192, 2);
-	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 4, HCALL_BATCH_ASYNC, EVENT),
-		 4);
-	CHECK(event_is(42));
+	CHECK_EQ(submit(RAM, 4, DONE), 4);
+	CHECK(event_is(DONE));
 	for (int k = 0; k < 4; k++)
 		CHECK(op[k].flags == HCALL_OP_DONE);
 	CHECK_EQ(op[0].result, 1);
@@ -416,9 +425,8 @@ static void async(void)
 	op_set(op + 2, HCALL_BLOCK_READ, 0, 0, RAM + 4096, 1);
 	op_set(op + 3, HCALL_BLOCK_READ, 0, 1, RAM + 4096, 1);
 	op[0].flags = op[1].flags = HCALL_OP_LINK;
-	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 4, HCALL_BATCH_ASYNC, EVENT),
-		 4);
-	CHECK(event_is(43));
+	CHECK_EQ(submit(RAM, 4, HCALL_CHANNELS - 1), 4);
+	CHECK(event_is(HCALL_CHANNELS - 1));
 	CHECK_EQ(op[0].result, 0);
 	CHECK_EQ(op[1].result, -HCALL_ERANGE);
 	CHECK_EQ(op[2].result, -HCALL_ECANCELED);
@@ -428,28 +436,28 @@ static void async(void)
 	op_set(op, HCALL_SYS_EXIT, 0, 0, 0, 0);
 	op_set(op + 1, HCALL_SYS_BATCH, RAM, 1, 0, 0);
 	op_set(op + 2, HCALL_SYS_PROBE, 0, 0, 0, 0);
-	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 3, HCALL_BATCH_ASYNC, EVENT),
-		 3);
+	CHECK_EQ(submit(RAM, 3, DONE + 1), 3);
 	/* ... and what waits for nothing is there already. */
-	CHECK_EQ(*(uint64_t *)at(&vm, EVENT), 44);
+	CHECK_EQ(call(&vm, HCALL_EVENT_NEXT, 0, 0, 0, 0), DONE + 1);
 	CHECK_EQ(op[0].result, -HCALL_EOPNOTSUPP);
 	CHECK_EQ(op[1].result, -HCALL_EOPNOTSUPP);
 	CHECK_EQ(op[2].result, PROBE_SYS);
 
 	/* Nothing of the batch happens if it cannot be started. */
 	op_set(op, HCALL_SYS_PROBE, 0, 0, 0, 0);
-	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, HCALL_BATCH_ASYNC,
-		      EVENT + 4),
-		 -HCALL_EINVAL);
-	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, HCALL_BATCH_ASYNC, HOLE),
-		 -HCALL_EFAULT);
-	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, HCALL_BATCH_ASYNC, ROM),
-		 -HCALL_EFAULT);
-	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, HOLE - 64, 2, HCALL_BATCH_ASYNC,
-		      EVENT),
-		 -HCALL_EFAULT);
+	CHECK_EQ(submit(RAM, 1, 0), -HCALL_EINVAL);
+	CHECK_EQ(submit(RAM, 1, HCALL_CHANNEL_GUEST - 1), -HCALL_EINVAL);
+	CHECK_EQ(submit(RAM, 1, HCALL_CHANNELS), -HCALL_EINVAL);
+	CHECK_EQ(submit(RAM, 1, 1ull << 32 | DONE), -HCALL_EINVAL);
+	CHECK_EQ(submit(RAM, 1, -1), -HCALL_EINVAL);
+	CHECK_EQ(submit(RAM + 4, 1, DONE), -HCALL_EINVAL);
+	CHECK_EQ(submit(RAM, 0, DONE), -HCALL_EINVAL);
+	CHECK_EQ(submit(RAM, 257, DONE), -HCALL_E2BIG);
+	CHECK_EQ(submit(HOLE, 1, DONE), -HCALL_EFAULT);
+	CHECK_EQ(submit(HOLE - 64, 2, DONE), -HCALL_EFAULT);
 	CHECK_EQ(op->flags, 0);
-	CHECK_EQ(*(uint64_t *)at(&vm, EVENT), 44);
+	CHECK_EQ(op->result, 0x7777);
+	CHECK_EQ(call(&vm, HCALL_EVENT_NEXT, 0, 0, 0, 0), -HCALL_EAGAIN);
 	vm_free(&vm);
 }
 
@@ -457,7 +465,7 @@ static void async(void)
 static void async_many(void)
 {
 	struct hcall_op *op;
-	int started = 0, refused = 0;
+	int started = 0, done = 0, late = 0;
 
 	setup();
 	vm_disk(&vm, "d", make_disk("d", 65536), 0);
@@ -468,10 +476,8 @@ static void async_many(void)
 		op_set(op, HCALL_BLOCK_FLUSH, 0, 0, 0, 0);
 		op_set(op + 1, HCALL_BLOCK_READ, 0, i % 128,
 		       RAM + 0x20000 + i * 512, 1);
-		ret = call(&vm, HCALL_SYS_BATCH, RAM + 0x10000 + i * 128, 2,
-			   HCALL_BATCH_ASYNC, EVENT);
+		ret = submit(RAM + 0x10000 + i * 128, 2, DONE + i);
 		if (ret == -HCALL_EAGAIN) {
-			refused++;
 			usleep(1000);
 			i--;
 			continue;
@@ -479,19 +485,33 @@ static void async_many(void)
 		CHECK_EQ(ret, 2);
 		started++;
 	}
-	CHECK(event_is(started));
-	for (int i = 0; i < 500; i++) {
-		op = op_at(RAM + 0x10000 + i * 128);
+	CHECK_EQ(started, 500);
+	/* Each fires its own channel, and only when all of it is done. */
+	while (done < started && late < 5000) {
+		int64_t next = call(&vm, HCALL_EVENT_NEXT, 0, 0, 0, 0);
+
+		if (next == -HCALL_EAGAIN) {
+			late++;
+			usleep(1000);
+			continue;
+		}
+		CHECK(next >= DONE && next < DONE + 500);
+		op = op_at(RAM + 0x10000 + (next - DONE) * 128);
+		CHECK_EQ(op[0].flags, HCALL_OP_DONE);
+		CHECK_EQ(op[1].flags, HCALL_OP_DONE);
 		CHECK_EQ(op[0].result, 0);
 		CHECK_EQ(op[1].result, 1);
-		expect_sector(at(&vm, RAM + 0x20000 + i * 512), i % 128);
+		op[1].flags = 0;
+		expect_sector(at(&vm, RAM + 0x20000 + (next - DONE) * 512),
+			      (next - DONE) % 128);
+		done++;
 	}
+	CHECK_EQ(done, started);
 	for (int i = 0; i < 60; i++) {
 		op = op_at(RAM + 0x10000 + i * 128);
 		op_set(op, HCALL_BLOCK_FLUSH, 0, 0, 0, 0);
 		op_set(op + 1, HCALL_BLOCK_READ, 0, 0, RAM + 0x20000, 128);
-		call(&vm, HCALL_SYS_BATCH, RAM + 0x10000 + i * 128, 2,
-		     HCALL_BATCH_ASYNC, EVENT);
+		submit(RAM + 0x10000 + i * 128, 2, DONE);
 	}
 	vm_free(&vm);
 }

@@ -7,9 +7,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmm.h"
@@ -18,7 +20,8 @@
 #define CODE_VMCALL  0x1100u
 #define STACK	     0x8000u
 #define PML4	     0x10000u
-#define PORT	     0x99
+#define DOOR_OPS     0x20000u
+#define PORT	     GUEST_PORT
 
 static void *pages(uint64_t bytes)
 {
@@ -122,6 +125,8 @@ void vm_bind(struct vm *vm)
 	NEED(!ioctl(vm->hcall, KVM_HCALL_BIND, &bind));
 }
 
+static void routes_free(struct vm *vm);
+
 void vm_free(struct vm *vm)
 {
 	int size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
@@ -139,6 +144,7 @@ void vm_free(struct vm *vm)
 	munmap(vm->ram2, RAM2_BYTES);
 	munmap(vm->rom, ROM_BYTES);
 	munmap(vm->tiles, TILES_NR * 4096);
+	routes_free(vm);
 }
 
 int vm_add(struct vm *vm, uint32_t class_id, const char *name, int fd,
@@ -155,6 +161,32 @@ int vm_add(struct vm *vm, uint32_t class_id, const char *name, int fd,
 	if (ioctl(vm->hcall, KVM_HCALL_ADD, &add))
 		return -errno;
 	return add.unit;
+}
+
+int vm_add_device(struct vm *vm, struct kvm_hcall_add *add)
+{
+	return ioctl(vm->hcall, KVM_HCALL_ADD, add) ? -errno : (int)add->unit;
+}
+
+void vm_remove(struct vm *vm, uint32_t class_id, uint32_t unit)
+{
+	struct kvm_hcall_remove remove = { .class_id = class_id, .unit = unit };
+
+	NEED(!ioctl(vm->hcall, KVM_HCALL_REMOVE, &remove));
+}
+
+struct hcall_device vm_device(struct vm *vm, uint32_t class_id, uint32_t unit)
+{
+	struct hcall_device info;
+
+	for (int i = 0;; i++) {
+		CHECK_EQ(call(vm, HCALL_SYS_DEVICE, i, LOW + DOOR_OPS,
+			      sizeof(info), 0),
+			 sizeof(info));
+		memcpy(&info, vm->low + DOOR_OPS, sizeof(info));
+		if (info.class_id == class_id && info.unit == unit)
+			return info;
+	}
 }
 
 uint32_t vm_disk(struct vm *vm, const char *name, const char *path,
@@ -297,6 +329,50 @@ int64_t call(struct vm *vm, uint32_t nr, uint64_t a, uint64_t b, uint64_t c,
 	return call_run(&vm->vcpu[0]);
 }
 
+int64_t call_door(struct vm *vm, enum door door, uint32_t nr, uint64_t a,
+		  uint64_t b, uint64_t c, uint64_t d)
+{
+	volatile struct hcall_op *op = (void *)(vm->low + DOOR_OPS);
+	struct hcall_op fresh = { .number = nr, .args = { a, b, c, d } };
+
+	if (door == DOOR_REGISTER)
+		return call(vm, nr, a, b, c, d);
+	*(struct hcall_op *)op = fresh;
+	if (door == DOOR_BATCH) {
+		CHECK_EQ(call(vm, HCALL_SYS_BATCH, LOW + DOOR_OPS, 1, 0, 0), 1);
+	} else {
+		CHECK_EQ(call(vm, HCALL_SYS_BATCH, LOW + DOOR_OPS, 1,
+			      HCALL_BATCH_ASYNC, DOOR_CHANNEL),
+			 1);
+		CHECK(channel_fires(vm, DOOR_CHANNEL));
+	}
+	CHECK_EQ(op->flags, HCALL_OP_DONE);
+	return op->result;
+}
+
+bool channel_take(struct vm *vm, uint32_t channel)
+{
+	for (;;) {
+		int64_t got = call(vm, HCALL_EVENT_NEXT, 0, 0, 0, 0);
+
+		if (got == -HCALL_EAGAIN)
+			return false;
+		CHECK(got >= 0);
+		if (got == channel)
+			return true;
+	}
+}
+
+bool channel_fires(struct vm *vm, uint32_t channel)
+{
+	for (int i = 0; i < 5000; i++) {
+		if (channel_take(vm, channel))
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
 static void *call_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
@@ -350,6 +426,412 @@ bool call_asleep(struct vcpu *vcpu)
 			return true;
 	}
 	return false;
+}
+
+bool call_ended(struct vcpu *vcpu, int ms)
+{
+	struct timespec until;
+
+	NEED(!clock_gettime(CLOCK_REALTIME, &until));
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	return !pthread_timedjoin_np(vcpu->thread, NULL, &until);
+}
+
+uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	NEED(!clock_gettime(CLOCK_MONOTONIC, &ts));
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+uint64_t setting(const char *name, uint64_t number)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? strtoull(value, NULL, 0) : number;
+}
+
+/* ---- Guests that are programs ----------------------------------------------- */
+
+#define GDT	    0x14000u
+#define IDT	    0x15000u
+#define STUBS	    0x16000u /* 16 bytes for each vector */
+#define COUNTS	    0x18000u /* 256 words for each vCPU, at its GS */
+#define PROGRAMS    0x20000u
+#define STACKS	    0x40000u /* 16 KiB for each vCPU */
+#define STACK_BYTES 0x4000u
+#define CRASH_PORT  0x9a
+
+extern const uint8_t __start_guest[], __stop_guest[], guest_interrupt[];
+
+GUEST int64_t guest_call(uint32_t nr, uint64_t a, uint64_t b, uint64_t c,
+			 uint64_t d)
+{
+	int64_t result;
+
+	__asm__ __volatile__("vmmcall"
+			     : "=a"(result)
+			     : "a"((uint64_t)nr), "b"(a), "c"(b), "d"(c), "S"(d)
+			     : "memory", "cc");
+	return result;
+}
+
+GUEST void guest_halt(void)
+{
+	__asm__ __volatile__("sti; guest_halt_at: hlt; cli" ::: "memory");
+}
+
+/*
+ * Every vector comes here, with its number on the stack.  Exceptions end the
+ * program, see guest_run(); NMI has no end of interrupt; the PIC has its own.
+ *
+ * An interrupt between STI and HLT would find nobody who waits for it.  A CPU
+ * takes none there, but the emulated one does when it leaves the guest just
+ * then: two vCPUs that send each other IPIs show it, without a call of ours.  So
+ * whoever is about to HLT no longer does.
+ */
+__asm__(".pushsection guest, \"ax\"\n"
+	".globl guest_interrupt\n"
+	"guest_interrupt:\n"
+	"	push %rax\n"
+	"	push %rcx\n"
+	"	push %rdx\n"
+	"	mov 24(%rsp), %rax\n"
+	"	incq %gs:(,%rax,8)\n"
+	"	cmp $2, %eax\n"
+	"	je 3f\n"
+	"	cmp $16, %eax\n"
+	"	jae 1f\n"
+	"	out %al, $0x9a\n" /* CRASH_PORT */
+	"1:	cmp $0x20, %eax\n"
+	"	jb 2f\n"
+	"	cmp $0x28, %eax\n"
+	"	jae 2f\n"
+	"	mov $0x20, %al\n"
+	"	out %al, $0x20\n"
+	"	jmp 3f\n"
+	"2:	mov $0x80b, %ecx\n" /* x2APIC EOI */
+	"	xor %eax, %eax\n"
+	"	xor %edx, %edx\n"
+	"	wrmsr\n"
+	"3:	lea guest_halt_at(%rip), %rax\n"
+	"	cmp %rax, 32(%rsp)\n"
+	"	jne 4f\n"
+	"	incq 32(%rsp)\n"
+	"4:	pop %rdx\n"
+	"	pop %rcx\n"
+	"	pop %rax\n"
+	"	add $8, %rsp\n"
+	"	iretq\n"
+	".popsection\n");
+
+static uint32_t program_at(const void *program)
+{
+	return PROGRAMS + ((const uint8_t *)program - __start_guest);
+}
+
+static void set_msr(struct vcpu *vcpu, uint32_t index, uint64_t data)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msrs = { .head.nmsrs = 1, .entry = { .index = index, .data = data } };
+
+	NEED(ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) == 1);
+}
+
+void vm_guest(struct vm *vm)
+{
+	static const uint64_t gdt[] = { 0, 0x00af9b000000ffff,
+					0x00cf93000000ffff };
+	uint8_t *low = vm->low;
+
+	NEED(__stop_guest - __start_guest <= STACKS - PROGRAMS);
+	memcpy(low + PROGRAMS, __start_guest, __stop_guest - __start_guest);
+	memcpy(low + GDT, gdt, sizeof(gdt));
+	for (uint32_t i = 0; i < 256; i++) {
+		uint32_t stub = STUBS + i * 16;
+		int32_t jump = program_at(guest_interrupt) - (stub + 10);
+		uint16_t gate[8] = { stub, 8, 0x8e00 };
+
+		low[stub] = 0x68; /* push */
+		memcpy(low + stub + 1, &i, 4);
+		low[stub + 5] = 0xe9; /* jmp */
+		memcpy(low + stub + 6, &jump, 4);
+		gate[3] = stub >> 16;
+		memcpy(low + IDT + i * 16, gate, 16);
+	}
+	for (int i = 0; i < MAX_VCPUS; i++) {
+		struct vcpu *vcpu = &vm->vcpu[i];
+		struct kvm_sregs s;
+
+		NEED(!ioctl(vcpu->fd, KVM_GET_SREGS, &s));
+		s.gdt.base = GDT;
+		s.gdt.limit = sizeof(gdt) - 1;
+		s.idt.base = IDT;
+		s.idt.limit = 4095;
+		s.gs.base = COUNTS + i * 2048;
+		s.apic_base |= 3 << 10; /* on, x2APIC */
+		NEED(!ioctl(vcpu->fd, KVM_SET_SREGS, &s));
+		set_msr(vcpu, 0x80f, 0x1ff); /* SVR: on */
+	}
+}
+
+void guest_set(struct vcpu *vcpu, int64_t (*program)(uint64_t), uint64_t arg,
+	       bool interrupts)
+{
+	int i = vcpu - vcpu->vm->vcpu;
+	uint64_t stack = STACKS + (i + 1) * STACK_BYTES - 8;
+	uint64_t back = CODE_VMMCALL + 3; /* out, hlt */
+	struct kvm_regs regs = {
+		.rdi = arg,
+		.rsp = stack,
+		.rip = program_at((const void *)(uintptr_t)program),
+		.rflags = 2 | (interrupts ? 1 << 9 : 0),
+	};
+
+	memcpy(vcpu->vm->low + stack, &back, 8);
+	NEED(!ioctl(vcpu->fd, KVM_SET_REGS, &regs));
+}
+
+int64_t guest_run(struct vcpu *vcpu)
+{
+	struct kvm_regs regs;
+
+	for (;;) {
+		int ret = ioctl(vcpu->fd, KVM_RUN, 0);
+
+		vcpu->exits++;
+		if (ret && (errno == EINTR || errno == EAGAIN)) {
+			vcpu->run->exit_reason = KVM_EXIT_INTR;
+			if (vcpu->run->immediate_exit)
+				return INT64_MIN;
+			continue;
+		}
+		NEED(!ret);
+		if (vcpu->run->exit_reason == KVM_EXIT_HYPERCALL &&
+		    vcpu->run->hypercall.nr == HCALL_EVENT_ROUTE) {
+			vm_route(vcpu);
+			continue;
+		}
+		break;
+	}
+	NEED(!ioctl(vcpu->fd, KVM_GET_REGS, &regs));
+	if (vcpu->run->exit_reason != KVM_EXIT_IO ||
+	    vcpu->run->io.port != PORT) {
+		printf("# guest: exit %u at %#llx, rax %#llx\n",
+		       vcpu->run->exit_reason, regs.rip, regs.rax);
+		return INT64_MIN;
+	}
+	return (int64_t)regs.rax;
+}
+
+static void *guest_thread(void *arg)
+{
+	struct vcpu *vcpu = arg;
+
+	vcpu->tid = syscall(SYS_gettid);
+	vcpu->result = guest_run(vcpu);
+	return NULL;
+}
+
+void guest_start(struct vcpu *vcpu, int64_t (*program)(uint64_t), uint64_t arg,
+		 bool interrupts)
+{
+	guest_set(vcpu, program, arg, interrupts);
+	vcpu->tid = 0;
+	NEED(!pthread_create(&vcpu->thread, NULL, guest_thread, vcpu));
+}
+
+static void *resume_thread(void *arg)
+{
+	struct vcpu *vcpu = arg;
+
+	vcpu->tid = syscall(SYS_gettid);
+	vcpu->result = call_run(vcpu);
+	return NULL;
+}
+
+void resume_start(struct vcpu *vcpu)
+{
+	vcpu->tid = 0;
+	NEED(!pthread_create(&vcpu->thread, NULL, resume_thread, vcpu));
+}
+
+uint64_t guest_interrupts(struct vcpu *vcpu, uint8_t vector)
+{
+	int i = vcpu - vcpu->vm->vcpu;
+	volatile uint64_t *count =
+		(volatile uint64_t *)(vcpu->vm->low + COUNTS + i * 2048);
+
+	return count[vector];
+}
+
+/* ---- Interrupts --------------------------------------------------------------- */
+
+#define GSI_MSI 24 /* + channel: the route of its own */
+
+struct routes {
+	pthread_mutex_t lock;
+	int fd[HCALL_CHANNELS]; /* eventfds, -1: none */
+	uint32_t gsi[HCALL_CHANNELS];
+	struct kvm_irq_routing_entry msi[HCALL_CHANNELS]; /* gsi 0: none */
+};
+
+static struct routes *routes(struct vm *vm)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+	pthread_mutex_lock(&lock);
+	if (!vm->routes) {
+		vm->routes = calloc(1, sizeof(*vm->routes));
+		NEED(vm->routes);
+		memset(vm->routes->fd, 0xff, sizeof(vm->routes->fd));
+		pthread_mutex_init(&vm->routes->lock, NULL);
+	}
+	pthread_mutex_unlock(&lock);
+	return vm->routes;
+}
+
+static void routes_free(struct vm *vm)
+{
+	if (!vm->routes)
+		return;
+	for (unsigned int i = 0; i < HCALL_CHANNELS; i++) {
+		if (vm->routes->fd[i] >= 0)
+			close(vm->routes->fd[i]);
+	}
+	free(vm->routes);
+	vm->routes = NULL;
+}
+
+/* What KVM_CREATE_IRQCHIP has set up, and the MSIs. */
+static void set_gsi_routing(struct vm *vm)
+{
+	struct routes *r = vm->routes;
+	struct kvm_irq_routing *table;
+	struct kvm_irq_routing_entry *e;
+
+	table = calloc(1, sizeof(*table) + (40 + HCALL_CHANNELS) * sizeof(*e));
+	NEED(table);
+	e = table->entries;
+	for (uint32_t i = 0; i < 40; i++) {
+		uint32_t chip = i < 24	 ? KVM_IRQCHIP_IOAPIC
+				: i < 32 ? KVM_IRQCHIP_PIC_MASTER
+					 : KVM_IRQCHIP_PIC_SLAVE;
+
+		e->gsi = i < 24 ? i : i - 24;
+		e->type = KVM_IRQ_ROUTING_IRQCHIP;
+		e->u.irqchip.irqchip = chip;
+		e->u.irqchip.pin = i < 24 ? i : (i - 24) % 8;
+		e++;
+	}
+	for (unsigned int i = 0; i < HCALL_CHANNELS; i++) {
+		if (r->msi[i].gsi)
+			*e++ = r->msi[i];
+	}
+	table->nr = e - table->entries;
+	NEED(!ioctl(vm->fd, KVM_SET_GSI_ROUTING, table));
+	free(table);
+}
+
+static void set_irqfd(struct vm *vm, int fd, uint32_t gsi, uint32_t flags)
+{
+	struct kvm_irqfd irqfd = { .fd = fd, .gsi = gsi, .flags = flags };
+
+	NEED(!ioctl(vm->fd, KVM_IRQFD, &irqfd));
+}
+
+void vm_route(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+	struct routes *r = routes(vm);
+	uint64_t args[4];
+	uint32_t channel;
+	int old, fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	NEED(fd >= 0);
+	memcpy(args, (const void *)vcpu->run->hypercall.args, sizeof(args));
+	NEED(args[0] < HCALL_CHANNELS);
+	channel = args[0];
+	pthread_mutex_lock(&r->lock);
+	old = r->fd[channel];
+	if (old >= 0)
+		set_irqfd(vm, old, r->gsi[channel], KVM_IRQFD_FLAG_DEASSIGN);
+	if (args[3] & HCALL_ROUTE_LINE) {
+		r->gsi[channel] = args[2];
+	} else {
+		struct kvm_irq_routing_entry *e = &r->msi[channel];
+
+		e->gsi = r->gsi[channel] = GSI_MSI + channel;
+		e->type = KVM_IRQ_ROUTING_MSI;
+		e->u.msi.address_lo = 0xfee00000 | (uint32_t)args[1] << 12;
+		e->u.msi.data = args[2];
+		set_gsi_routing(vm);
+	}
+	set_irqfd(vm, fd, r->gsi[channel], 0);
+	vcpu->run->hypercall.ret = host_route(vm, channel, args[1], fd);
+	if (old >= 0)
+		close(old);
+	r->fd[channel] = fd;
+	pthread_mutex_unlock(&r->lock);
+}
+
+int64_t route(struct vcpu *vcpu, uint64_t channel, uint64_t owner,
+	      uint64_t vector, uint64_t flags)
+{
+	int64_t ret;
+
+	call_set(vcpu, HCALL_EVENT_ROUTE, channel, owner, vector, flags);
+	ret = call_run(vcpu);
+	if (ret == INT64_MIN && vcpu->run->exit_reason == KVM_EXIT_HYPERCALL &&
+	    vcpu->run->hypercall.nr == HCALL_EVENT_ROUTE) {
+		vm_route(vcpu);
+		ret = call_run(vcpu);
+	}
+	return ret;
+}
+
+int host_route(struct vm *vm, uint32_t channel, uint32_t vcpu, int fd)
+{
+	struct kvm_hcall_route route = { .channel = channel,
+					 .vcpu = vcpu,
+					 .fd = fd };
+
+	return ioctl(vm->hcall, KVM_HCALL_ROUTE, &route) ? -errno : 0;
+}
+
+int host_raise(struct vm *vm, uint32_t channel)
+{
+	struct kvm_hcall_raise raise = { .channel = channel };
+
+	return ioctl(vm->hcall, KVM_HCALL_RAISE, &raise) ? -errno : 0;
+}
+
+void host_msi(struct vm *vm, int vcpu, uint8_t vector)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000 | vcpu << 12,
+			       .data = vector };
+
+	NEED(ioctl(vm->fd, KVM_SIGNAL_MSI, &msi) >= 0);
+}
+
+void call_sleeps(struct vcpu *vcpu, uint32_t nr, uint64_t a, uint64_t b,
+		 uint64_t c, uint64_t d)
+{
+	for (int i = 0; i < 3; i++) {
+		call_start(vcpu, nr, a, b, c, d);
+		if (call_asleep(vcpu))
+			return;
+		CHECK_EQ(call_wait(vcpu), -HCALL_EAGAIN);
+	}
+	CHECK(!"asleep");
 }
 
 static void fill_sector(uint8_t *data, uint64_t sector)

@@ -66,6 +66,7 @@ struct vm {
 	int hcall; /* -1: not bound */
 	uint8_t *low, *ram, *ram2, *rom, *tiles;
 	struct vcpu vcpu[MAX_VCPUS];
+	struct routes *routes; /* vm_route() */
 };
 
 /* Where a guest-physical address of RAM is in this process. */
@@ -85,6 +86,11 @@ uint32_t vm_disk(struct vm *vm, const char *name, const char *path,
 		 uint32_t flags);
 int vm_add(struct vm *vm, uint32_t class_id, const char *name, int fd,
 	   int fd_in, uint32_t flags);
+/* Add any device.  Return: its unit, or -errno. */
+int vm_add_device(struct vm *vm, struct kvm_hcall_add *add);
+void vm_remove(struct vm *vm, uint32_t class_id, uint32_t unit);
+/* What the guest is told of a device; by a call on vCPU 0. */
+struct hcall_device vm_device(struct vm *vm, uint32_t class_id, uint32_t unit);
 struct kvm_hcall_stats vm_stats(struct vm *vm, uint32_t class_id);
 int vm_policy(struct vm *vm, uint32_t class_id, uint32_t action,
 	      uint64_t functions);
@@ -103,11 +109,87 @@ int64_t call_run(struct vcpu *vcpu);
 int64_t call(struct vm *vm, uint32_t nr, uint64_t a, uint64_t b, uint64_t c,
 	     uint64_t d);
 
+/* The same by another door: an element of a batch, which is in LOW. */
+enum door {
+	DOOR_REGISTER,
+	DOOR_BATCH,
+	DOOR_ASYNC,
+	DOORS
+};
+#define DOOR_CHANNEL 1000u /* of the asynchronous batches */
+int64_t call_door(struct vm *vm, enum door door, uint32_t nr, uint64_t a,
+		  uint64_t b, uint64_t c, uint64_t d);
+
+/* Take a channel's event, by calls on vCPU 0; not longer than five seconds. */
+bool channel_fires(struct vm *vm, uint32_t channel);
+/* ... or say if it is pending now; then it no longer is. */
+bool channel_take(struct vm *vm, uint32_t channel);
+
 /* The same in a thread. */
 void call_start(struct vcpu *vcpu, uint32_t nr, uint64_t a, uint64_t b,
 		uint64_t c, uint64_t d);
 int64_t call_wait(struct vcpu *vcpu);
 bool call_asleep(struct vcpu *vcpu);
+/* A call that has to sleep; now and then one ends early, and is made again. */
+void call_sleeps(struct vcpu *vcpu, uint32_t nr, uint64_t a, uint64_t b,
+		 uint64_t c, uint64_t d);
+
+/* Has call_start()'s call come back?  Waits so long; true: do not call_wait(). */
+bool call_ended(struct vcpu *vcpu, int ms);
+
+/* The host's CLOCK_MONOTONIC. */
+uint64_t now_ns(void);
+
+/* A number from the environment, or else @number. */
+uint64_t setting(const char *name, uint64_t number);
+
+/* ---- Guests that are programs ---------------------------------------------
+ *
+ * GUEST marks a function that runs in the guest, in 64-bit mode: a copy of its
+ * section is there.  It may use its arguments, guest memory (of which LOW, RAM
+ * and all else is where its gpa says) and other GUEST functions, no others and
+ * no static data (nor tables that the compiler makes of a switch: Makefile).
+ * Interrupts are counted, see guest_interrupts().
+ */
+#define GUEST                                                   \
+	__attribute__((section("guest"), noinline, noipa, used, \
+		       target("general-regs-only")))
+
+/* Where a program that returns leaves to. */
+#define GUEST_PORT 0x99
+
+GUEST int64_t guest_call(uint32_t nr, uint64_t a, uint64_t b, uint64_t c,
+			 uint64_t d);
+/* Sleeps in HLT with interrupts on; they are off before and after. */
+GUEST void guest_halt(void);
+
+/* Once a VM: code, descriptor tables, local APICs on (x2APIC). */
+void vm_guest(struct vm *vm);
+/* Make a vCPU ready to run a program. */
+void guest_set(struct vcpu *vcpu, int64_t (*program)(uint64_t), uint64_t arg,
+	       bool interrupts);
+/* Run it until it returns.  Calls for the launcher are answered by vm_route(), all
+ * others are not.  Return: what it returned; INT64_MIN as call_run().
+ */
+int64_t guest_run(struct vcpu *vcpu);
+/* The same in a thread; then call_wait() or call_ended(). */
+void guest_start(struct vcpu *vcpu, int64_t (*program)(uint64_t), uint64_t arg,
+		 bool interrupts);
+/* Run what the vCPU is at, in a thread. */
+void resume_start(struct vcpu *vcpu);
+uint64_t guest_interrupts(struct vcpu *vcpu, uint8_t vector);
+
+/* ---- Interrupts ------------------------------------------------------------- */
+
+/* Answer the ROUTE with which the vCPU has left KVM_RUN: eventfd, irqfd, ioctl. */
+void vm_route(struct vcpu *vcpu);
+/* ROUTE as a guest and its launcher do it.  Return: the guest's result. */
+int64_t route(struct vcpu *vcpu, uint64_t channel, uint64_t owner,
+	      uint64_t vector, uint64_t flags);
+/* ioctls; Return: 0 or -errno. */
+int host_route(struct vm *vm, uint32_t channel, uint32_t vcpu, int fd);
+int host_raise(struct vm *vm, uint32_t channel);
+void host_msi(struct vm *vm, int vcpu, uint8_t vector);
 
 /* A file of so many bytes, whose sectors are all different. */
 const char *make_disk(const char *name, uint64_t bytes);
