@@ -125,8 +125,8 @@ static int frame_buffer(struct nic *nic, u64 gpa, u32 bytes, unsigned int dir,
 	return 0;
 }
 
-/* Return: 0 or a negative errno. */
-static int frame_send(struct nic *nic, u64 gpa, u32 bytes)
+/* Return: @bytes or a negative errno. */
+static ssize_t frame_send(struct nic *nic, u64 gpa, u32 bytes)
 {
 	struct hcall_buffer buffer __uninitialized; /* hcall_buffer() */
 	u32 header = net_header_bytes(nic);
@@ -148,7 +148,7 @@ static int frame_send(struct nic *nic, u64 gpa, u32 bytes)
 		ret = nic->socket->ops->sendmsg(nic->socket, &msg,
 						iov_iter_count(&buffer.iter));
 	}
-	return ret < 0 ? ret : 0;
+	return ret < 0 ? ret : bytes;
 }
 
 static ssize_t socket_recv(struct nic *nic, u64 gpa, u32 room)
@@ -246,7 +246,7 @@ static s64 net_send(struct hcall_call *call)
 {
 	u64 gpa = call->args[1], bytes = call->args[2], flags = call->args[3];
 	struct nic *nic;
-	int ret;
+	ssize_t ret;
 
 	if (bytes < HCALL_NET_MIN_BYTES || flags & ~(u64)HCALL_NOWAIT)
 		return -HCALL_EINVAL;
@@ -260,9 +260,9 @@ static s64 net_send(struct hcall_call *call)
 		if (!ret)
 			ret = frame_send(nic, gpa, bytes);
 	}
-	if (ret)
+	if (ret < 0)
 		return net_error(ret);
-	call->bytes = bytes;
+	call->bytes = ret;
 	return 0;
 }
 
@@ -291,43 +291,68 @@ static s64 net_recv(struct hcall_call *call)
 	return ret;
 }
 
-static int vector_send(struct nic *nic, const struct hcall_frame *frame, u64 at)
+/* A vector's element @i; see batch_fetch() in sys.c. */
+static __always_inline int vector_fetch(struct hcall_vm *vm,
+					const struct hcall_span *span, u64 gpa,
+					u32 i, struct hcall_frame *frame)
 {
-	return frame_send(nic, frame->gpa, frame->bytes) ?: frame->bytes;
+	struct hcall_frame __user *user;
+
+	if (!span)
+		return hcall_read(vm, gpa + i * sizeof(*frame), frame,
+				  sizeof(*frame));
+	user = (struct hcall_frame __user *)span->user + i;
+	if (!user_read_access_begin(user, sizeof(*user)))
+		return -EFAULT;
+	unsafe_get_user(frame->gpa, &user->gpa, fault);
+	unsafe_get_user(frame->bytes, &user->bytes, fault);
+	user_read_access_end();
+	return 0;
+fault:
+	user_read_access_end();
+	return -EFAULT;
 }
 
-static int vector_recv(struct nic *nic, const struct hcall_frame *frame, u64 at)
+/* Who takes this memory away meanwhile has received the frame. */
+static __always_inline void vector_answer(struct hcall_vm *vm,
+					  const struct hcall_span *span,
+					  u64 gpa, u32 i, u32 used)
 {
-	struct hcall_vm *vm = nic->dev.vm;
-	u32 used;
-	int ret;
+	struct hcall_frame __user *user;
 
-	at += offsetof(struct hcall_frame, used);
+	if (span && likely(!span->logged)) {
+		user = (struct hcall_frame __user *)span->user + i;
+		put_user(used, &user->used);
+	} else {
+		gpa += i * sizeof(*user) + offsetof(struct hcall_frame, used);
+		hcall_write(vm, gpa, &used, sizeof(used));
+	}
+}
+
+static __always_inline ssize_t vector_recv(struct nic *nic,
+					   const struct hcall_frame *frame)
+{
 	if (!frame->bytes)
 		return -EINVAL;
 	if (frame->bytes > HCALL_NET_MAX_BYTES)
 		return -E2BIG;
-	ret = frame_recv(nic, frame->gpa, frame->bytes);
-	if (ret < 0)
-		return ret;
-	used = ret;
-	/* Who takes this memory away meanwhile has received the frame. */
-	hcall_write(vm, at, &used, sizeof(used));
-	return ret;
+	return frame_recv(nic, frame->gpa, frame->bytes);
 }
 
 /*
  * Frames, each fetched once, until one fails.  Only if it is the first the
  * guest hears why, and may sleep.
  */
-static s64 net_vector(struct hcall_call *call, bool out)
+static __always_inline s64 net_vector(struct hcall_call *call, bool out)
 {
 	u64 gpa = call->args[1], count = call->args[2], flags = call->args[3];
-	struct hcall_frame frame;
+	struct hcall_frame frame __uninitialized; /* vector_fetch() */
+	struct hcall_span array, *span = &array;
+	struct hcall_vm *vm = call->vm;
 	bool tried = false;
 	struct nic *nic;
+	ssize_t ret = 0;
 	u64 done = 0;
-	int ret = 0;
 
 	if (!count || gpa % sizeof(u64) || flags & ~(u64)HCALL_NOWAIT)
 		return -HCALL_EINVAL;
@@ -336,17 +361,17 @@ static s64 net_vector(struct hcall_call *call, bool out)
 		return -HCALL_ENODEV;
 	if (count > HCALL_NET_MAX_FRAMES)
 		return -HCALL_E2BIG;
-	if (hcall_check(call->vm, gpa, count * sizeof(frame),
-			out ? ITER_SOURCE : ITER_DEST))
-		return -HCALL_EFAULT;
+	if (!hcall_span(vm, gpa, count * sizeof(frame), span)) {
+		span = NULL;
+		if (hcall_check(vm, gpa, count * sizeof(frame),
+				out ? ITER_SOURCE : ITER_DEST))
+			return -HCALL_EFAULT;
+	}
 	while (done < count) {
-		u64 at = gpa + done * sizeof(frame);
-
-		if (hcall_read(call->vm, at, &frame, sizeof(frame)))
-			ret = -EFAULT;
-		else
-			ret = out ? vector_send(nic, &frame, at) :
-				    vector_recv(nic, &frame, at);
+		ret = vector_fetch(vm, span, gpa, done, &frame);
+		if (!ret)
+			ret = out ? frame_send(nic, frame.gpa, frame.bytes) :
+				    vector_recv(nic, &frame);
 		if (ret == -EAGAIN && !done && !tried) {
 			tried = true;
 			ret = hcall_end_wait(out ? &nic->out : &nic->in, call,
@@ -356,11 +381,14 @@ static s64 net_vector(struct hcall_call *call, bool out)
 		}
 		if (ret < 0)
 			break;
+		if (!out)
+			vector_answer(vm, span, gpa, done, ret);
 		call->bytes += ret;
 		done++;
 		if (signal_pending(current) || call->bytes >= VECTOR_BYTES)
 			break;
-		cond_resched();
+		if (need_resched())
+			cond_resched();
 	}
 	return done ?: net_error(ret);
 }
