@@ -111,8 +111,9 @@ static u32 net_header_bytes(const struct nic *nic)
  * cannot be moved in parts.
  * @header: the tap has one that the guest does not see
  */
-static int frame_buffer(struct nic *nic, u64 gpa, u32 bytes, unsigned int dir,
-			bool header, struct hcall_buffer *buffer)
+static __always_inline int frame_buffer(struct nic *nic, u64 gpa, u32 bytes,
+					unsigned int dir, bool header,
+					struct hcall_buffer *buffer)
 {
 	if (hcall_buffer(nic->dev.vm, gpa, bytes, dir, buffer))
 		return -EFAULT;
@@ -125,12 +126,20 @@ static int frame_buffer(struct nic *nic, u64 gpa, u32 bytes, unsigned int dir,
 	return 0;
 }
 
+/* What sendmsg() does, without a message around it. */
+static __always_inline ssize_t tap_send(struct nic *nic, struct iov_iter *iter)
+{
+	struct file *file = nic->out.file;
+	struct kiocb iocb = { .ki_filp = file, .ki_flags = IOCB_NOWAIT };
+
+	return file->f_op->write_iter(&iocb, iter);
+}
+
 /* Return: @bytes or a negative errno. */
-static ssize_t frame_send(struct nic *nic, u64 gpa, u32 bytes)
+static __always_inline ssize_t frame_send(struct nic *nic, u64 gpa, u32 bytes)
 {
 	struct hcall_buffer buffer __uninitialized; /* hcall_buffer() */
 	u32 header = net_header_bytes(nic);
-	struct msghdr msg = { .msg_flags = MSG_DONTWAIT };
 	ssize_t ret;
 
 	if (bytes < HCALL_NET_MIN_BYTES + header)
@@ -141,13 +150,8 @@ static ssize_t frame_send(struct nic *nic, u64 gpa, u32 bytes)
 			   &buffer);
 	if (ret)
 		return ret;
-	if (!nic->socket) {
-		ret = hcall_end_rw(&nic->out, &buffer.iter);
-	} else {
-		msg.msg_iter = buffer.iter;
-		ret = nic->socket->ops->sendmsg(nic->socket, &msg,
-						iov_iter_count(&buffer.iter));
-	}
+	ret = nic->socket ? tap_send(nic, &buffer.iter) :
+			    hcall_end_rw(&nic->out, &buffer.iter);
 	return ret < 0 ? ret : bytes;
 }
 
