@@ -59,7 +59,7 @@ static_assert(HCALL_NET_MIN_BYTES == ETH_HLEN);
  * @features:  that the guest has chosen; not 0: the guest sees headers
  * @offload:   TUN_F_* that the tap has been told
  * @changed:   when, in jiffies
- * @lock:      one RECV at a time, and FEATURES not beside it
+ * @lock:      FEATURES; RECV from a pipe, or if it looks at the frame first
  * @held:      pipes: bytes in @bounce, a frame that found no room; or 0
  * @bounce:    pipes: PIPE_BYTES, as a packet can only be taken whole
  * @link:      what LINK answers
@@ -102,6 +102,16 @@ static bool net_mtu_ok(const struct nic *nic, u16 mtu)
 static u32 net_header_bytes(const struct nic *nic)
 {
 	return READ_ONCE(nic->features) ? HEADER_BYTES : 0;
+}
+
+/*
+ * The longest frame that a tap has, if the launcher told us the right MTU: large
+ * ones come only to who has asked for features.
+ */
+static u32 net_longest(const struct nic *nic, u32 header)
+{
+	return header ? HCALL_NET_MAX_BYTES :
+			HCALL_LINK_MTU(READ_ONCE(nic->link)) + VLAN_ETH_HLEN;
 }
 
 /* ---- Frames ---------------------------------------------------------------- */
@@ -155,40 +165,70 @@ static __always_inline ssize_t frame_send(struct nic *nic, u64 gpa, u32 bytes)
 	return ret < 0 ? ret : bytes;
 }
 
-static ssize_t socket_recv(struct nic *nic, u64 gpa, u32 room)
+/* Return: bytes of the frame and its header, or a negative errno. */
+static __always_inline ssize_t tap_take(struct nic *nic,
+					const struct iov_iter *iter)
+{
+	struct msghdr msg = { .msg_iter = *iter };
+	size_t room = iov_iter_count(iter);
+	int ret;
+
+	ret = nic->socket->ops->recvmsg(nic->socket, &msg, room,
+					MSG_DONTWAIT | MSG_TRUNC);
+	if (ret < 0)
+		return ret;
+	/* Longer than the link carries, or another than we looked at: lost. */
+	if (unlikely(ret > room))
+		return -E2BIG;
+	/* It does not say so if the memory has gone, and the frame with it. */
+	if (unlikely(iov_iter_count(&msg.msg_iter) != room - ret))
+		return -EFAULT;
+	return ret;
+}
+
+/*
+ * With too little room for some: one that does not fit stays in the queue.  Who
+ * takes any frame does without the lock, and may take the one we look at.
+ */
+static noinline ssize_t tap_take_fitting(struct nic *nic,
+					 const struct iov_iter *iter)
+{
+	ssize_t ret;
+
+	/* Somebody's memory may be slow to come. */
+	if (mutex_lock_interruptible(&nic->lock))
+		return -EINTR;
+	ret = nic->socket->ops->peek_len(nic->socket);
+	if (ret <= 0)
+		ret = -EAGAIN;
+	else if (ret + (nic->buffer ? HEADER_BYTES : 0) > iov_iter_count(iter))
+		ret = -E2BIG;
+	else
+		ret = tap_take(nic, iter);
+	mutex_unlock(&nic->lock);
+	return ret;
+}
+
+static __always_inline ssize_t tap_recv(struct nic *nic, u64 gpa, u32 room)
 {
 	struct hcall_buffer buffer __uninitialized; /* hcall_buffer() */
 	u32 header = net_header_bytes(nic);
 	bool hidden = nic->buffer && !header;
-	struct msghdr msg = {};
-	const u16 one = 1;
+	static const u16 one = 1;
 	ssize_t ret;
-	size_t all;
-	int bytes;
 
-	lockdep_assert_held(&nic->lock);
 	ret = frame_buffer(nic, gpa, room, ITER_DEST, hidden, &buffer);
 	if (ret)
 		return ret;
-	bytes = nic->socket->ops->peek_len(nic->socket);
-	if (bytes <= 0)
-		return -EAGAIN;
-	if (bytes + header > room)
-		return -E2BIG;
-	msg.msg_iter = buffer.iter;
-	all = iov_iter_count(&buffer.iter);
-	ret = nic->socket->ops->recvmsg(nic->socket, &msg, all,
-					MSG_DONTWAIT | MSG_TRUNC);
+	if (likely(room >= net_longest(nic, header)))
+		ret = tap_take(nic, &buffer.iter);
+	else
+		ret = tap_take_fitting(nic, &buffer.iter);
 	if (ret < 0)
 		return ret;
-	if (ret > all)
-		return -EIO; /* the launcher itself took the one we looked at */
-	/* It does not say so if the memory has gone, and the frame with it. */
-	if (iov_iter_count(&msg.msg_iter) != all - ret)
-		return -EFAULT;
 	if (hidden)
 		ret -= HEADER_BYTES;
-	if (buffer.logged)
+	if (unlikely(buffer.logged))
 		hcall_dirty(nic->dev.vm, gpa, ret);
 	/* The tap leaves room for this, and leaves it as it is. */
 	gpa += offsetof(struct hcall_net_header, buffers);
@@ -197,8 +237,11 @@ static ssize_t socket_recv(struct nic *nic, u64 gpa, u32 room)
 	return ret;
 }
 
-/* A pipe gives a packet whole or loses the rest, so it goes through @bounce. */
-static ssize_t pipe_recv(struct nic *nic, u64 gpa, u32 room)
+/*
+ * A pipe gives a packet whole or loses the rest, so it goes through @bounce.
+ * Return: as frame_recv().
+ */
+static ssize_t pipe_recv_locked(struct nic *nic, u64 gpa, u32 room)
 {
 	struct kvec kvec = { nic->bounce, PIPE_BYTES };
 	struct iov_iter iter;
@@ -223,18 +266,23 @@ static ssize_t pipe_recv(struct nic *nic, u64 gpa, u32 room)
 	return ret;
 }
 
-/* Return: bytes of the frame and its header, or a negative errno. */
-static ssize_t frame_recv(struct nic *nic, u64 gpa, u32 room)
+static noinline ssize_t pipe_recv(struct nic *nic, u64 gpa, u32 room)
 {
 	ssize_t ret;
 
 	/* Somebody's memory may be slow to come. */
 	if (mutex_lock_interruptible(&nic->lock))
 		return -EINTR;
-	ret = nic->socket ? socket_recv(nic, gpa, room) :
-			    pipe_recv(nic, gpa, room);
+	ret = pipe_recv_locked(nic, gpa, room);
 	mutex_unlock(&nic->lock);
 	return ret;
+}
+
+/* Return: bytes of the frame and its header, or a negative errno. */
+static __always_inline ssize_t frame_recv(struct nic *nic, u64 gpa, u32 room)
+{
+	return nic->socket ? tap_recv(nic, gpa, room) :
+			     pipe_recv(nic, gpa, room);
 }
 
 /* ---- Calls ----------------------------------------------------------------- */
