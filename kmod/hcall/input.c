@@ -33,6 +33,7 @@ static_assert(sizeof(struct kvm_hcall_axis) == sizeof(struct hcall_input_axis));
 static_assert(sizeof(struct input_event) -
 		      offsetof(struct input_event, type) ==
 	      sizeof(struct hcall_input_event));
+static_assert(sizeof(struct hcall_input_event) == sizeof(u64));
 static_assert(HCALL_INPUT_MAX_EVENTS * EVDEV_MAX_BYTES <=
 	      KVM_HCALL_BUFFER_BYTES);
 
@@ -64,36 +65,55 @@ static size_t evdev_bytes(void)
 }
 
 /* Where in the buffer the part is that is an event of ours. */
-static u8 __user *evdev_event(struct input *input, u32 i)
+static u8 __user *evdev_event(struct input *input, size_t bytes, u32 i)
 {
-	size_t bytes = evdev_bytes();
-
 	return input->buffer + (i + 1) * bytes -
 	       sizeof(struct hcall_input_event);
 }
 
-/* Return: how many events, or a negative errno. */
-static ssize_t evdev_read(struct input *input, struct hcall_input_event *events,
-			  u32 count)
+/*
+ * What has been read goes on to the guest.
+ * @span: its memory at @gpa, or NULL: that is not in one piece
+ */
+static __always_inline ssize_t evdev_deliver(struct input *input, size_t bytes,
+					     u64 gpa, u32 count,
+					     const struct hcall_span *span)
+{
+	struct hcall_vm *vm = input->dev.vm;
+	u64 event; /* a struct hcall_input_event */
+	u32 i;
+
+	for (i = 0; i < count; i++) {
+		if (get_user(event, (u64 __user *)evdev_event(input, bytes, i)))
+			return -EIO;
+		if (likely(span) ? put_user(event, (u64 __user *)span->user + i) :
+				   hcall_write(vm, gpa + i * sizeof(event),
+					       &event, sizeof(event)))
+			return -EFAULT;
+	}
+	if (span && unlikely(span->logged))
+		hcall_dirty(vm, gpa, count * sizeof(event));
+	return count;
+}
+
+static __always_inline ssize_t evdev_read(struct input *input, u64 gpa,
+					  u32 count,
+					  const struct hcall_span *span)
 {
 	struct file *file = input->in.file;
+	size_t bytes = evdev_bytes();
 	loff_t pos = 0;
 	ssize_t ret;
-	u32 i;
 
 	if (!(file->f_flags & O_NONBLOCK))
 		return -EIO; /* the launcher has changed its mind */
 	if (mutex_lock_interruptible(&input->lock))
 		return -EINTR;
 	ret = file->f_op->read(file, (char __user *)input->buffer,
-			       count * evdev_bytes(), &pos);
+			       count * bytes, &pos);
 	if (ret > 0)
-		ret = min_t(size_t, ret / evdev_bytes(), count);
-	for (i = 0; ret > 0 && i < ret; i++) {
-		if (copy_from_user(&events[i], evdev_event(input, i),
-				   sizeof(*events)))
-			ret = -EIO;
-	}
+		ret = evdev_deliver(input, bytes, gpa,
+				    min_t(size_t, ret / bytes, count), span);
 	mutex_unlock(&input->lock);
 	return ret;
 }
@@ -102,6 +122,7 @@ static ssize_t evdev_write(struct input *input,
 			   const struct hcall_input_event *events, u32 count)
 {
 	struct file *file = input->out.file;
+	size_t bytes = evdev_bytes();
 	loff_t pos = 0;
 	ssize_t ret;
 	u32 i;
@@ -110,17 +131,17 @@ static ssize_t evdev_write(struct input *input,
 		return -EIO;
 	if (mutex_lock_interruptible(&input->lock))
 		return -EINTR;
-	ret = clear_user(input->buffer, count * evdev_bytes()) ? -EIO : 0;
+	ret = clear_user(input->buffer, count * bytes) ? -EIO : 0;
 	for (i = 0; !ret && i < count; i++) {
-		if (copy_to_user(evdev_event(input, i), &events[i],
+		if (copy_to_user(evdev_event(input, bytes, i), &events[i],
 				 sizeof(*events)))
 			ret = -EIO;
 	}
 	if (!ret)
 		ret = file->f_op->write(file, (char __user *)input->buffer,
-					count * evdev_bytes(), &pos);
+					count * bytes, &pos);
 	mutex_unlock(&input->lock);
-	return ret < 0 ? ret : ret / evdev_bytes();
+	return ret < 0 ? ret : ret / bytes;
 }
 
 static ssize_t pipe_rw(struct hcall_end *end, unsigned int dir,
@@ -138,12 +159,24 @@ static ssize_t pipe_rw(struct hcall_end *end, unsigned int dir,
 	return ret / sizeof(*events) ?: -EIO;
 }
 
-static ssize_t input_take(struct input *input, struct hcall_input_event *events,
-			  u32 count)
+static noinline ssize_t pipe_read(struct input *input, u64 gpa, u32 count)
 {
-	if (input->buffer)
-		return evdev_read(input, events, count);
-	return pipe_rw(&input->in, ITER_DEST, events, count);
+	struct hcall_input_event events[HCALL_INPUT_MAX_EVENTS] __uninitialized;
+	ssize_t ret = pipe_rw(&input->in, ITER_DEST, events, count);
+
+	if (ret > 0 && hcall_write(input->dev.vm, gpa, events,
+				   ret * sizeof(*events)))
+		return -EFAULT;
+	return ret;
+}
+
+/* Return: how many events, or a negative errno. */
+static __always_inline ssize_t input_take(struct input *input, u64 gpa,
+					  u32 count,
+					  const struct hcall_span *span)
+{
+	return input->buffer ? evdev_read(input, gpa, count, span) :
+			       pipe_read(input, gpa, count);
 }
 
 static ssize_t input_give(struct input *input, struct hcall_input_event *events,
@@ -166,8 +199,9 @@ static struct input *input_of(const struct hcall_call *call)
 
 static s64 input_read(struct hcall_call *call)
 {
-	struct hcall_input_event events[HCALL_INPUT_MAX_EVENTS] __uninitialized;
 	u64 gpa = call->args[1], count = call->args[2], flags = call->args[3];
+	const u32 bytes = sizeof(struct hcall_input_event);
+	struct hcall_span memory, *span = &memory;
 	struct input *input;
 	ssize_t ret;
 
@@ -178,23 +212,24 @@ static s64 input_read(struct hcall_call *call)
 		return -HCALL_ENODEV;
 	if (count > HCALL_INPUT_MAX_EVENTS)
 		return -HCALL_E2BIG;
-	/* What has been taken cannot be put back. */
-	if (hcall_check(call->vm, gpa, count * sizeof(*events), ITER_DEST))
-		return -HCALL_EFAULT;
+	/* What has been taken cannot be put back, so look here first. */
+	if (!hcall_span(call->vm, gpa, count * bytes, span)) {
+		span = NULL;
+		if (hcall_check(call->vm, gpa, count * bytes, ITER_DEST))
+			return -HCALL_EFAULT;
+	}
 
-	ret = input_take(input, events, count);
+	ret = input_take(input, gpa, count, span);
 	if (ret == -EAGAIN) {
 		ret = hcall_end_wait(&input->in, call, flags);
 		if (!ret)
-			ret = input_take(input, events, count);
+			ret = input_take(input, gpa, count, span);
 	}
 	if (ret < 0)
 		return hcall_error(ret);
 	if (!ret)
 		return -HCALL_EAGAIN;
-	if (hcall_write(call->vm, gpa, events, ret * sizeof(*events)))
-		return -HCALL_EFAULT;
-	call->bytes = ret * sizeof(*events);
+	call->bytes = ret * bytes;
 	return ret;
 }
 
