@@ -16,6 +16,7 @@
 #include <linux/module.h>
 #include <linux/net.h>
 #include <linux/poll.h>
+#include <linux/rtnetlink.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/socket.h>
@@ -43,7 +44,11 @@ static_assert(HCALL_NET_MIN_BYTES == ETH_HLEN);
 /* A vector ends early when it has moved as much. */
 #define VECTOR_BYTES SZ_1M
 
-/* FEATURES takes RTNL and tells all who listen to it, so not at any rate. */
+/*
+ * FEATURES takes RTNL and tells all who listen to it, so not at any rate.  Nor
+ * does it queue for RTNL if somebody has it, as whoever waits for RTNL is deaf
+ * to signals and holds up changes of memslots.
+ */
 #define FEATURES_PAUSE (HZ / 10)
 
 /* A packet of a pipe is at most a page. */
@@ -471,7 +476,8 @@ static long net_offload(struct nic *nic, unsigned long offload)
 	lockdep_assert_held(&nic->lock);
 	if (offload == nic->offload)
 		return 0;
-	if (time_before(jiffies, nic->changed + FEATURES_PAUSE))
+	if (time_before(jiffies, nic->changed + FEATURES_PAUSE) ||
+	    rtnl_is_locked())
 		return -EAGAIN;
 	nic->changed = jiffies;
 	ret = file->f_op->unlocked_ioctl(file, TUNSETOFFLOAD, offload);

@@ -400,6 +400,8 @@ static void signals_batch(void)
  */
 #define STORM		(RAM + 0x1000)
 #define STORM_OPS(i)	(RAM + 0x80000 + (i)*0x10000)
+#define STORM_FRAMES(i) (STORM_OPS(i) + 0x8000)
+#define STORM_NR_FRAMES 8
 /* From here to RAM2's end the host may write what it likes. */
 #define SCRIBBLE	(RAM + 0x100000)
 #define SCRIBBLE_BYTES	(RAM2 + RAM2_BYTES - SCRIBBLE)
@@ -481,6 +483,20 @@ static GUEST int storm_buffer(uint32_t nr)
 	return -1;
 }
 
+/* Room for frames, in memory that nobody scribbles in. */
+static GUEST uint64_t storm_frames(struct storm_vcpu *s)
+{
+	struct storm *storm = (struct storm *)(uintptr_t)STORM;
+	uint64_t gpa = STORM_FRAMES(s - storm->vcpu);
+	struct hcall_frame *frame = (struct hcall_frame *)(uintptr_t)gpa;
+
+	for (int i = 0; i < STORM_NR_FRAMES; i++) {
+		frame[i].gpa = SCRIBBLE + storm_random(s) % SCRIBBLE_BYTES;
+		frame[i].bytes = storm_random(s) % 2000;
+	}
+	return gpa;
+}
+
 static GUEST void storm_op(struct storm_vcpu *s, struct hcall_op *op)
 {
 	uint64_t r = storm_random(s), class_id = r % 8;
@@ -503,6 +519,9 @@ static GUEST void storm_op(struct storm_vcpu *s, struct hcall_op *op)
 	buffer = storm_buffer(op->number);
 	if (buffer >= 0 && op->args[buffer] < SCRIBBLE)
 		op->args[buffer] += SCRIBBLE;
+	/* Nor one that an address in scribbled memory leads to. */
+	if (op->number == HCALL_NET_RECVV)
+		op->args[1] = storm_frames(s);
 	if (!sense)
 		return;
 	r = storm_random(s);
@@ -510,7 +529,8 @@ static GUEST void storm_op(struct storm_vcpu *s, struct hcall_op *op)
 	    class_id == HCALL_CLASS_INPUT || class_id == HCALL_CLASS_NET)
 		op->args[0] = 0;
 	if (class_id == HCALL_CLASS_INPUT || class_id == HCALL_CLASS_NET) {
-		op->args[1] = SCRIBBLE + r % SCRIBBLE_BYTES / 8 * 8;
+		if (op->number != HCALL_NET_RECVV)
+			op->args[1] = SCRIBBLE + r % SCRIBBLE_BYTES / 8 * 8;
 		op->args[2] = 1 + (r >> 32) % 64;
 		op->args[3] = r >> 40 & 1;
 	}

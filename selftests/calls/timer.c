@@ -635,7 +635,8 @@ static void fastest(void)
 	}
 	end = now_ns() - start;
 	printf("# %lu periods in %lu ms\n", sum, end / MS);
-	CHECK(sum <= (end / HCALL_TIMER_MIN_PERIOD + 1) * HCALL_TIMERS);
+	/* One that was not looked at for long counts 16 periods at once. */
+	CHECK(sum <= (end / HCALL_TIMER_MIN_PERIOD + 1 + 16) * HCALL_TIMERS);
 	CHECK(sum > 0);
 	while (next() >= 0)
 		;
