@@ -54,10 +54,11 @@ static const char *parse_backend(struct net *net, char *what)
 	if (!strncmp(what, "tap:", 4) && what[4]) {
 		net->kind = NET_TAP;
 		net->interface = what + 4;
-		if (strlen(net->interface) >= IFNAMSIZ ||
-		    strpbrk(net->interface, "/, "))
+		if (strpbrk(net->interface, "/, "))
 			return "after tap: there has to be the name of an interface, "
 			       "and then at most ,mac=ADDRESS";
+		if (strlen(net->interface) >= IFNAMSIZ)
+			return "the name of an interface has at most 15 characters";
 		return NULL;
 	}
 	if (!strncmp(what, "fd:", 3) && what[3] >= '0' && what[3] <= '9') {
@@ -91,7 +92,8 @@ const char *net_parse(const char *spec, struct nets *nets)
 	mac = spec_take_value(what, ",mac=");
 	if (mac) {
 		net->has_mac = true;
-		mistake = parse_mac(mac, net->mac);
+		mistake = strstr(what, ",mac=") ? "mac= can be there only once"
+						: parse_mac(mac, net->mac);
 	}
 	if (!mistake)
 		mistake = parse_backend(net, what);
@@ -162,6 +164,20 @@ static void choose_mac(struct net *net, const struct link *link)
 		die("net %s: the macvtap %s gets only what is for %s: leave out ,mac= "
 		    "or, as root: ip link set dev %s address %s",
 		    net->name, net->interface, has, net->interface, want);
+	}
+}
+
+static void check_mac(const struct nets *nets, const struct net *net)
+{
+	char mac[18];
+
+	for (const struct net *n = nets->first; n != net; n = n->next) {
+		if (memcmp(n->mac, net->mac, sizeof(net->mac)))
+			continue;
+		print_mac(mac, net->mac);
+		die("net %s: net %s has the address %s already; "
+		    "each needs one of its own",
+		    net->name, n->name, mac);
 	}
 }
 
@@ -290,8 +306,10 @@ void nets_open(struct nets *nets)
 	nets->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (nets->ended_fd < 0)
 		die("eventfd: %s", strerror(errno));
-	for (struct net *n = nets->first; n; n = n->next)
+	for (struct net *n = nets->first; n; n = n->next) {
 		net_open(n, nets->ended_fd);
+		check_mac(nets, n);
+	}
 }
 
 void nets_add(const struct nets *nets, int hcall_fd)

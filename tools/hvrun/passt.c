@@ -28,12 +28,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "hvrun.h"
 
 #define PIPE_BYTES	 (1024 * KIB) /* 256 frames; what everybody may have */
 #define START_TIMEOUT_MS 10000
+#define END_TIMEOUT_MS	 1000 /* from its last word or closed socket on */
 #define STACK_BYTES	 (128 * KIB)
 #define HEADER_BYTES	 sizeof(uint32_t)
 /*
@@ -73,7 +75,8 @@ enum {
  * @in:         what passt has sent, @in_bytes
  * @skip:       of @in: so many bytes belong to a frame that is dropped
  * @dropped:    frames that were too long, or for which the guest had no room
- * @said:       the last line of @log
+ * @confused:   it has sent what is no stream of frames
+ * @said:       the last line of @log; @said_ms: when
  */
 struct passt {
 	const char *name;
@@ -92,7 +95,9 @@ struct passt {
 	uint8_t in[65536];
 	size_t in_bytes, skip;
 	uint64_t dropped;
+	bool confused;
 	char said[160];
+	uint64_t said_ms;
 };
 
 bool passt_ended(const struct passt *p)
@@ -130,6 +135,14 @@ __attribute__((noreturn)) static void exec_passt(int socket, int log, int ready)
 	_exit(HVRUN_FAILED);
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* Keep the last line that was said; pass all of them on with -v. */
 static void take_log(struct passt *p)
 {
@@ -146,18 +159,61 @@ static void take_log(struct passt *p)
 		if (!*line)
 			continue;
 		snprintf(p->said, sizeof(p->said), "%s", line);
+		p->said_ms = now_ms();
 		note("net %s: passt: %s", p->name, line);
 	}
 }
 
-/* End it: there is nothing that it has to finish. */
-static void end_process(struct passt *p)
+/*
+ * End it: there is nothing that it has to finish.  But if it should be ending by
+ * itself, see for up to @timeout_ms how.  Return: its status, -1: we killed it.
+ */
+static int end_process(struct passt *p, unsigned int timeout_ms)
 {
-	kill(p->pid, SIGKILL);
-	waitpid(p->pid, NULL, 0);
+	uint64_t deadline = now_ms() + timeout_ms;
+	int status;
+	pid_t ended;
+
+	while (!(ended = waitpid(p->pid, &status, WNOHANG)) &&
+	       now_ms() < deadline)
+		usleep(1000);
+	if (!ended) {
+		kill(p->pid, SIGKILL);
+		waitpid(p->pid, NULL, 0);
+	}
 	p->pid = 0;
 	while (p->log >= 0)
 		take_log(p);
+	return ended > 0 ? status : -1;
+}
+
+/* What it said last, if that tells why it has ended: not of long ago. */
+static const char *last_words(const struct passt *p, int status)
+{
+	bool failed = status != -1 && WIFEXITED(status) && WEXITSTATUS(status);
+
+	return failed || now_ms() - p->said_ms <= END_TIMEOUT_MS ? p->said : "";
+}
+
+/* "killed by signal 9 (Killed)", "exit status 1: cannot do this" */
+static const char *how_it_ended(const struct passt *p, int status, char *text,
+				size_t bytes)
+{
+	const char *words = last_words(p, status);
+	char how[80];
+
+	if (p->confused)
+		strcpy(how, "it sent what is no frame");
+	else if (status == -1)
+		strcpy(how, "it has closed its end");
+	else if (WIFSIGNALED(status))
+		snprintf(how, sizeof(how), "killed by signal %d (%s)",
+			 WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		snprintf(how, sizeof(how), "exit status %d",
+			 WEXITSTATUS(status));
+	snprintf(text, bytes, "%s%s%s", how, *words ? ": " : "", words);
+	return text;
 }
 
 /*
@@ -167,11 +223,16 @@ static void end_process(struct passt *p)
 static void wait_until_ready(struct passt *p, int ready)
 {
 	struct pollfd fd = { ready, POLLIN, 0 };
-	char number[16] = "";
-	int err;
+	char number[16] = "", text[256];
+	int err, status;
 
-	if (poll(&fd, 1, START_TIMEOUT_MS) <= 0)
-		die("net %s: passt does not start", p->name);
+	if (poll(&fd, 1, START_TIMEOUT_MS) <= 0) {
+		end_process(p, 0);
+		die("net %s: passt did not get ready in %d s%s%s; "
+		    "try by hand: passt --foreground",
+		    p->name, START_TIMEOUT_MS / 1000, *p->said ? ": " : "",
+		    p->said);
+	}
 	if (read(ready, number, sizeof(number) - 1) > 0) {
 		if (*number >= '0' && *number <= '9')
 			return;
@@ -180,8 +241,9 @@ static void wait_until_ready(struct passt *p, int ready)
 		    strerror(-err),
 		    err == -ENOENT ? "; install the package passt" : "");
 	}
-	end_process(p);
-	die("net %s: passt has failed: %s", p->name, p->said);
+	status = end_process(p, END_TIMEOUT_MS);
+	die("net %s: passt has failed: %s", p->name,
+	    how_it_ended(p, status, text, sizeof(text)));
 }
 
 static void start_process(struct passt *p)
@@ -209,6 +271,7 @@ static void start_process(struct passt *p)
 	close(log[1]);
 	close(ready[1]);
 	fcntl(sockets[0], F_SETFL, O_NONBLOCK);
+	fcntl(log[0], F_SETFL, O_NONBLOCK);
 	p->pid = pid;
 	p->socket = sockets[0];
 	p->log = log[0];
@@ -277,8 +340,10 @@ static bool give_to_guest(struct passt *p)
 			break;
 		memcpy(&bytes, p->in + at, HEADER_BYTES);
 		bytes = ntohl(bytes);
-		if (bytes > STREAM_MAX)
+		if (bytes > STREAM_MAX) {
+			p->confused = true;
 			return false;
+		}
 		if (bytes > FRAME_MAX) {
 			p->skip = HEADER_BYTES + bytes;
 			drop(p, bytes, "it is too long");
@@ -347,12 +412,14 @@ static void *pump_thread(void *arg)
 {
 	struct passt *p = arg;
 	uint64_t one = 1;
+	char text[256];
+	int status;
 
 	if (!pump(p))
 		return NULL;
-	end_process(p);
-	say("net %s: passt has ended%s%s; the link is down", p->name,
-	    *p->said ? ": " : "", p->said);
+	status = end_process(p, p->confused ? 0 : END_TIMEOUT_MS);
+	say("net %s: passt has ended: %s; the link is down", p->name,
+	    how_it_ended(p, status, text, sizeof(text)));
 	/* The guest gets errors now; it would wait for ever otherwise. */
 	close(p->from_guest);
 	close(p->to_guest);
@@ -416,6 +483,6 @@ void passt_stop(struct passt *p)
 	pthread_join(p->thread, NULL);
 	close(p->socket);
 	if (p->pid)
-		end_process(p);
+		end_process(p, 0);
 	free(p);
 }

@@ -30,6 +30,11 @@ static int open_tun(const struct net *net, const struct link *link)
 	};
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
+	if (fd < 0 && (errno == EACCES || errno == EPERM))
+		die("net %s: /dev/net/tun: %s; be root, or have root open it to all "
+		    "(chmod 666 /dev/net/tun) and make the tap yours "
+		    "(ip tuntap add %s mode tap user NAME), or use --net %s=user",
+		    net->name, strerror(errno), net->interface, net->name);
 	if (fd < 0)
 		die("net %s: /dev/net/tun: %s%s", net->name, strerror(errno),
 		    errno == ENOENT || errno == ENODEV
