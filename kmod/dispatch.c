@@ -2,10 +2,15 @@
 /*
  * The table of services, and what is uncommon about dispatch.h.
  */
+#include <linux/jump_label.h>
 #include <linux/kernel.h>
+#include <linux/timekeeping.h>
 
 #include "dispatch.h"
 #include "internal.h"
+
+#define CREATE_TRACE_POINTS
+#include "trace.h"
 
 /* A new service is one line here and one file in hcall/. */
 const struct hcall_service *const hcall_services[256] = {
@@ -92,5 +97,36 @@ s64 hcall_not_handled(struct hcall_call *call, u8 policy)
 		result = -HCALL_EOPNOTSUPP;
 	}
 	this_cpu_inc(counts->errors);
+	return result;
+}
+
+/* ---- Who watches ------------------------------------------------------------ */
+
+/* On as long as anybody does: one branch for all calls that nobody watches. */
+DEFINE_STATIC_KEY_FALSE(hcall_watched);
+
+int hcall_watch(void)
+{
+	static_branch_inc(&hcall_watched);
+	return 0;
+}
+
+void hcall_unwatch(void)
+{
+	static_branch_dec(&hcall_watched);
+}
+
+/* hcall_dispatch() if somebody watches. */
+s64 hcall_dispatch_watched(struct hcall_call *call)
+{
+	u64 start_ns;
+	s64 result;
+
+	trace_hcall_enter(call);
+	start_ns = ktime_get_ns();
+	result = hcall_answer(call);
+	/* It has not been answered yet, and will enter again. */
+	if (result != HCALL_DEFER)
+		trace_hcall_exit(call, result, ktime_get_ns() - start_ns);
 	return result;
 }

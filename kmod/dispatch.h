@@ -1,26 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The one place through which every call passes, whatever door it came by:
- * policy, the table of services, statistics.
+ * policy, the table of services, statistics, and who watches.
  */
 #ifndef HCALL_DISPATCH_H
 #define HCALL_DISPATCH_H
 
+#include <linux/jump_label.h>
+
 #include "internal.h"
 
-s64 hcall_not_handled(struct hcall_call *call, u8 policy);
+DECLARE_STATIC_KEY_FALSE(hcall_watched);
 
-/**
- * hcall_dispatch() - answer a call
- * @call: all IN fields set, @call->after HCALL_AFTER_RETURN, @call->bytes 0
- *
- * Inline: a call and a return cost as much as half of what it does.
- *
- * Context: process, inside kvm->srcu; may sleep.
- * Return: the guest's result; HCALL_DEFER if @call->nowait and it cannot be
- * answered without waiting, then nothing has been counted.
- */
-static __always_inline s64 hcall_dispatch(struct hcall_call *call)
+s64 hcall_not_handled(struct hcall_call *call, u8 policy);
+s64 hcall_dispatch_watched(struct hcall_call *call);
+
+/* What nobody watches.  See hcall_dispatch(). */
+static __always_inline s64 hcall_answer(struct hcall_call *call)
 {
 	struct hcall_vm *vm = call->vm;
 	/* Eight bits each, so in bounds of every table of 256. */
@@ -50,6 +46,23 @@ static __always_inline s64 hcall_dispatch(struct hcall_call *call)
 	this_cpu_inc(counts->calls);
 	this_cpu_add(counts->bytes, call->bytes);
 	return result;
+}
+
+/**
+ * hcall_dispatch() - answer a call
+ * @call: all IN fields set, @call->after HCALL_AFTER_RETURN, @call->bytes 0
+ *
+ * Inline: a call and a return cost as much as half of what it does.
+ *
+ * Context: process, inside kvm->srcu; may sleep.
+ * Return: the guest's result; HCALL_DEFER if @call->nowait and it cannot be
+ * answered without waiting, then nothing has been counted.
+ */
+static __always_inline s64 hcall_dispatch(struct hcall_call *call)
+{
+	if (static_branch_unlikely(&hcall_watched))
+		return hcall_dispatch_watched(call);
+	return hcall_answer(call);
 }
 
 #endif

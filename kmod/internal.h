@@ -153,6 +153,7 @@ struct hcall_events {
 
 /**
  * struct hcall_vm - an instance: an open /dev/kvm-hcall
+ * @id:        1 or more, for who watches; unique among the open ones
  * @lock:      serialises the ioctls; protects @vm_file, @sealed and changes of
  *	       @dev, @policy and @functions
  * @binding:   the hook's part
@@ -175,6 +176,7 @@ struct hcall_vm {
 	struct hcall_stats __percpu *stats;
 
 	struct mutex lock;
+	u32 id;
 	struct file *vm_file;
 	bool sealed;
 	u64 functions[256];
@@ -287,6 +289,8 @@ extern const struct hcall_service hcall_sys, hcall_console, hcall_block,
 /* dispatch.c */
 s64 hcall_error(long error);
 s64 hcall_forward(struct hcall_call *call, u32 index);
+int hcall_watch(void);
+void hcall_unwatch(void);
 
 extern const struct hcall_service *const hcall_services[256];
 

@@ -10,6 +10,7 @@
 #include <linux/etherdevice.h>
 #include <linux/eventfd.h>
 #include <linux/file.h>
+#include <linux/idr.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -17,19 +18,27 @@
 #include <linux/uaccess.h>
 
 #include "internal.h"
+#include "trace.h"
+
+static DEFINE_IDA(vm_ids);
 
 static int vm_open(struct inode *inode, struct file *file)
 {
 	struct hcall_vm *vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+	int id;
 
 	if (!vm)
 		return -ENOMEM;
 	vm->stats = alloc_percpu_gfp(struct hcall_stats, GFP_KERNEL_ACCOUNT);
-	if (!vm->stats || hcall_timers_init(vm)) {
+	id = ida_alloc_min(&vm_ids, 1, GFP_KERNEL);
+	if (!vm->stats || id < 0 || hcall_timers_init(vm)) {
+		if (id >= 0)
+			ida_free(&vm_ids, id);
 		free_percpu(vm->stats);
 		kfree(vm);
 		return -ENOMEM;
 	}
+	vm->id = id;
 	mutex_init(&vm->lock);
 	hcall_events_init(vm);
 	hcall_async_init(vm);
@@ -54,14 +63,17 @@ static int vm_release(struct inode *inode, struct file *file)
 	}
 	hcall_timers_free(vm);
 	for (i = 0; i < HCALL_NR_INDEX * KVM_HCALL_MAX_UNITS; i++) {
-		if (dev[i])
-			dev[i]->service->remove(dev[i]);
+		if (!dev[i])
+			continue;
+		trace_hcall_device_detach(dev[i]);
+		dev[i]->service->remove(dev[i]);
 	}
 	hcall_events_free(vm);
 	if (vm->vm_file)
 		fput(vm->vm_file);
 	free_percpu(vm->stats);
 	mutex_destroy(&vm->lock);
+	ida_free(&vm_ids, vm->id);
 	kfree(vm);
 	return 0;
 }
@@ -181,6 +193,7 @@ static long vm_add(struct hcall_vm *vm, struct kvm_hcall_add *add)
 		return PTR_ERR(dev);
 	/* A call that finds it finds all of it. */
 	smp_store_release(&unit[at], dev);
+	trace_hcall_device_attach(dev);
 	if (service->ready && service->ready(dev))
 		hcall_fire(vm, dev->channel);
 	return 0;
@@ -211,6 +224,7 @@ static long vm_remove(struct hcall_vm *vm, const struct kvm_hcall_remove *remove
 	WRITE_ONCE(*unit, NULL);
 	hcall_vm_synchronize(vm);
 	hcall_fire(vm, dev->channel);
+	trace_hcall_device_detach(dev);
 	dev->service->remove(dev);
 	return 0;
 }

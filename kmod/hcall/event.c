@@ -17,6 +17,7 @@
 #include <linux/swap.h>
 
 #include "internal.h"
+#include "trace.h"
 
 #define WORDS (HCALL_CHANNELS / BITS_PER_LONG)
 
@@ -76,10 +77,13 @@ static void events_deliver_pending(struct hcall_events *events, u32 channel)
 bool hcall_fire(struct hcall_vm *vm, u32 channel)
 {
 	struct hcall_events *events = &vm->events;
+	bool news;
 
 	channel = array_index_nospec(channel, HCALL_CHANNELS);
 	guard(spinlock_irqsave)(&events->lock);
-	if (test_and_set_bit(channel, pending_of(events)))
+	news = !test_and_set_bit(channel, pending_of(events));
+	trace_hcall_event(vm, channel, news);
+	if (!news)
 		return false;
 	events_written(vm);
 	if (!test_bit(channel, mask_of(events)))

@@ -8,6 +8,7 @@
 #include <linux/timekeeping.h>
 
 #include "internal.h"
+#include "trace.h"
 
 /*
  * Nobody pays for the interrupts of a timer.  So one whose events the guest has
@@ -43,11 +44,16 @@ static enum hrtimer_restart timer_expires(struct hrtimer *hrtimer)
 {
 	struct hcall_timer *timer =
 		container_of(hrtimer, struct hcall_timer, hrtimer);
+	ktime_t due = hrtimer_get_expires(hrtimer);
 	u64 periods = 1;
 
 	if (timer->period)
 		periods = hrtimer_forward_now(hrtimer, timer->period);
-	atomic64_add(periods + timer->skipped, &timer->expired);
+	periods += timer->skipped;
+	if (trace_hcall_timer_enabled())
+		trace_hcall_timer(timer->vm, timer->channel, periods,
+				  hrtimer_cb_get_time(hrtimer) - due);
+	atomic64_add(periods, &timer->expired);
 	timer->unseen = hcall_fire(timer->vm, timer->channel) ? 0 :
 			min(timer->unseen + 1, UNSEEN_MAX);
 	if (!timer->period)
