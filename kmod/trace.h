@@ -12,6 +12,11 @@
 
 #include "internal.h"
 
+/* For tools that print what they read by the format file: a name is no number. */
+TRACE_DEFINE_ENUM(HCALL_DOOR_REGISTER);
+TRACE_DEFINE_ENUM(HCALL_DOOR_BATCH);
+TRACE_DEFINE_ENUM(HCALL_DOOR_ASYNC);
+
 #define HCALL_SHOW_DOOR(door)                          \
 	__print_symbolic(door,                         \
 			 { HCALL_DOOR_REGISTER, "register" }, \
