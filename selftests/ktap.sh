@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 # KTAP for tests in bash: source it, define functions test_NAME, and call
 # ktap_run PREFIX [NAME...].  A test is a subshell under set -e; what it prints
-# is shown if it fails.
+# is shown if it fails.  If there is a function skip_NAME and it prints a reason,
+# the test is skipped.
 
 # expect STATUS PATTERN COMMAND...: run it, and require its exit status and a
 # line of its output that matches the extended regular expression.
@@ -21,7 +22,7 @@ expect() {
 }
 
 ktap_run() {
-	local prefix=$1 number=0 failed=0 name log
+	local prefix=$1 number=0 failed=0 name log why
 	shift
 	# shellcheck disable=SC2046 # names are words
 	[ $# != 0 ] || set -- $(declare -F | sed -n 's/^declare -f test_//p')
@@ -30,6 +31,11 @@ ktap_run() {
 	echo "1..$#"
 	for name; do
 		number=$((number + 1))
+		why=$(! declare -F "skip_$name" >/dev/null || "skip_$name" || :)
+		if [ -n "$why" ]; then
+			echo "ok $number $prefix.$name # SKIP $why"
+			continue
+		fi
 		# Not in a condition: there set -e would not hold.
 		( set -eEuo pipefail
 		  trap 'echo "failed: $BASH_COMMAND (line $LINENO)"' ERR
