@@ -49,6 +49,9 @@ static enum hrtimer_restart timer_expires(struct hrtimer *hrtimer)
 
 	if (timer->period)
 		periods = hrtimer_forward_now(hrtimer, timer->period);
+	/* The clock has been set back, or another CPU's is a little behind. */
+	if (!periods)
+		return HRTIMER_RESTART;
 	periods += timer->skipped;
 	if (trace_hcall_timer_enabled())
 		trace_hcall_timer(timer->vm, timer->channel, periods,
