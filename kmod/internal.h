@@ -22,6 +22,7 @@
 #include <linux/nospec.h>
 #include <linux/percpu.h>
 #include <linux/poll.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/uio.h>
@@ -154,6 +155,8 @@ struct hcall_events {
 /**
  * struct hcall_vm - an instance: an open /dev/kvm-hcall
  * @id:        1 or more, for who watches; unique among the open ones
+ * @pid:       process of who opened it, in the first PID namespace
+ * @comm:      and its name then
  * @lock:      serialises the ioctls; protects @vm_file, @sealed and changes of
  *	       @dev, @policy and @functions
  * @binding:   the hook's part
@@ -177,6 +180,8 @@ struct hcall_vm {
 
 	struct mutex lock;
 	u32 id;
+	u32 pid;
+	char comm[TASK_COMM_LEN];
 	struct file *vm_file;
 	bool sealed;
 	u64 functions[256];

@@ -39,6 +39,8 @@ static int vm_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	}
 	vm->id = id;
+	vm->pid = task_tgid_nr(current);
+	get_task_comm(vm->comm, current->group_leader);
 	mutex_init(&vm->lock);
 	hcall_events_init(vm);
 	hcall_async_init(vm);
