@@ -15,7 +15,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "hcall_call.h"
@@ -1375,11 +1374,6 @@ static void wait_interrupt(void)
 	teardown();
 }
 
-static void nothing(int sig)
-{
-	(void)sig;
-}
-
 /* How long until KVM_RUN of a vCPU that sleeps is back after a signal. */
 static uint64_t interrupt_run(int vcpu)
 {
@@ -1413,11 +1407,10 @@ static int by_size(const void *a, const void *b)
 
 static void wait_signal(void)
 {
-	struct sigaction act = { .sa_handler = nothing };
 	struct kvm_mp_state runnable = { KVM_MP_STATE_RUNNABLE };
 	uint64_t hlts[SIGNALS], waits[SIGNALS], hlt, wait, ns;
 
-	sigaction(SIGUSR1, &act, NULL);
+	harmless(SIGUSR1);
 	setup();
 	/* What it takes here with a HLT. */
 	for (int i = 0; i < SIGNALS; i++) {
@@ -1482,16 +1475,6 @@ static void wait_signal(void)
 	CHECK_WAKES(1, 0);
 	CHECK(now_ns() >= ns);
 	teardown();
-}
-
-static uint64_t thread_ns(pthread_t thread)
-{
-	struct timespec ts;
-	clockid_t clock;
-
-	NEED(!pthread_getcpuclockid(thread, &clock));
-	NEED(!clock_gettime(clock, &ts));
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
 static void wait_is_free(void)
@@ -1907,10 +1890,9 @@ static void tell(uint64_t count, uint64_t start)
 
 static void handover(int by)
 {
-	struct sigaction act = { .sa_handler = nothing };
 	uint64_t count = setting("HANDOVERS", 5000), start;
 
-	sigaction(SIGUSR1, &act, NULL);
+	harmless(SIGUSR1);
 	setup();
 	if (by != BY_NEXT)
 		CHECK_EQ(page(PAGE), 0);

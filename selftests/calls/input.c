@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vmm.h"
@@ -451,43 +450,20 @@ static void memory(void)
 	teardown();
 }
 
-static uint64_t cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
 static void sleep_in_read(int vcpu)
 {
 	call_sleeps(&vm.vcpu[vcpu], HCALL_INPUT_READ, 0, BUF + vcpu * 4096,
 		    ROOM, 0);
 }
 
-static void nothing(int sig)
-{
-	(void)sig;
-}
-
 /* A vCPU that waits for a key sleeps, and wakes for it, and costs nothing. */
 static void sleeps(void)
 {
-	struct sigaction act = { .sa_handler = nothing };
-	uint64_t before;
-
 	setup();
 	for (int i = 0; i < 20; i++) {
 		sleep_in_read(0);
-		if (!i) {
-			before = cpu_ns();
-			usleep(300000);
-			CHECK(cpu_ns() - before < 30000000);
-			/* Memslots can change meanwhile: kvm->srcu is free. */
-			vm_slot(&vm, 3, ROM, NULL, 0, 0);
-			vm_slot(&vm, 3, ROM, vm.rom, ROM_BYTES,
-				KVM_MEM_READONLY);
-		}
+		if (!i)
+			sleep_is_free(&vm);
 		type_key(i);
 		CHECK_EQ(call_wait(&vm.vcpu[0]), -HCALL_EAGAIN);
 		expect_keys(i, 1);
@@ -500,13 +476,8 @@ static void sleeps(void)
 	CHECK_EQ(call_wait(&vm.vcpu[1]), -HCALL_EAGAIN);
 	expect_keys(3, 1);
 	/* A signal ends KVM_RUN, not the sleep. */
-	sigaction(SIGUSR1, &act, NULL);
 	sleep_in_read(0);
-	vm.vcpu[0].run->immediate_exit = 1;
-	pthread_kill(vm.vcpu[0].thread, SIGUSR1);
-	CHECK_EQ(call_wait(&vm.vcpu[0]), INT64_MIN);
-	CHECK_EQ(vm.vcpu[0].run->exit_reason, KVM_EXIT_INTR);
-	vm.vcpu[0].run->immediate_exit = 0;
+	call_interrupt(&vm.vcpu[0]);
 	type_key(4);
 	CHECK_EQ(call_run(&vm.vcpu[0]), -HCALL_EAGAIN);
 	expect_keys(4, 1);

@@ -952,19 +952,6 @@ static void changing(void)
 
 /* ---- Waiting -------------------------------------------------------------------- */
 
-static uint64_t cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
-static void nothing(int sig)
-{
-	(void)sig;
-}
-
 static void sleep_in_recv(int vcpu)
 {
 	call_sleeps(&vm.vcpu[vcpu], HCALL_NET_RECV, 0, SLOT(vcpu), 1514, 0);
@@ -972,21 +959,11 @@ static void sleep_in_recv(int vcpu)
 
 static void sleeps(void)
 {
-	struct sigaction act = { .sa_handler = nothing };
-	uint64_t before;
-
 	setup();
 	for (int i = 0; i < 20; i++) {
 		sleep_in_recv(0);
-		if (!i) {
-			before = cpu_ns();
-			usleep(300000);
-			CHECK(cpu_ns() - before < 30000000);
-			/* Memslots can change meanwhile: kvm->srcu is free. */
-			vm_slot(&vm, 3, ROM, NULL, 0, 0);
-			vm_slot(&vm, 3, ROM, vm.rom, ROM_BYTES,
-				KVM_MEM_READONLY);
-		}
+		if (!i)
+			sleep_is_free(&vm);
 		host_send(60, i);
 		CHECK_EQ(call_wait(&vm.vcpu[0]), -HCALL_EAGAIN);
 		CHECK_EQ(rx(BUF, 60, 0), 60);
@@ -1007,12 +984,8 @@ static void sleeps(void)
 	CHECK_EQ(rx(BUF, 60, 0), 60);
 	nothing_there();
 	/* A signal ends KVM_RUN, not the sleep. */
-	sigaction(SIGUSR1, &act, NULL);
 	sleep_in_recv(0);
-	vm.vcpu[0].run->immediate_exit = 1;
-	pthread_kill(vm.vcpu[0].thread, SIGUSR1);
-	CHECK_EQ(call_wait(&vm.vcpu[0]), INT64_MIN);
-	vm.vcpu[0].run->immediate_exit = 0;
+	call_interrupt(&vm.vcpu[0]);
 	host_send(60, 9);
 	CHECK_EQ(call_run(&vm.vcpu[0]), -HCALL_EAGAIN);
 	CHECK_EQ(rx(BUF, 60, 0), 60);

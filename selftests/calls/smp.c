@@ -268,18 +268,12 @@ static void death(void)
 }
 
 /* Signals all the time: nothing is lost, and KVM_RUN comes back for each. */
-static void nothing(int sig)
-{
-	(void)sig;
-}
-
 static void signals(void)
 {
-	struct sigaction act = { .sa_handler = nothing };
 	struct worker w[2];
 	struct vm vm;
 
-	sigaction(SIGUSR1, &act, NULL);
+	harmless(SIGUSR1);
 	vm_new(&vm);
 	vm_bind(&vm);
 	vm_disk(&vm, "d", make_disk("signals", 2 << 20), 0);
@@ -296,10 +290,9 @@ static void signals(void)
 /* The first asynchronous batch makes a thread, which a signal prevents. */
 static void signals_async(void)
 {
-	struct sigaction act = { .sa_handler = nothing };
 	int ok = 0;
 
-	sigaction(SIGALRM, &act, NULL);
+	harmless(SIGALRM);
 	for (int i = 0; i < 100; i++) {
 		struct itimerval on = { .it_value.tv_usec = 20 + i * 3,
 					.it_interval.tv_usec = 30 };
@@ -329,7 +322,6 @@ static void signals_async(void)
 /* A batch under signals: a short count, and the rest at the next call. */
 static void signals_batch(void)
 {
-	struct sigaction act = { .sa_handler = nothing };
 	struct vcpu *vcpu;
 	struct hcall_op *op;
 	struct timespec tick = { .tv_nsec = 1000000 };
@@ -340,7 +332,7 @@ static void signals_batch(void)
 	timer_t timer;
 	struct vm vm;
 
-	sigaction(SIGUSR1, &act, NULL);
+	harmless(SIGUSR1);
 	vm_new(&vm);
 	vm_bind(&vm);
 	vm_disk(&vm, "d", make_disk("sigbatch", 2 << 20), 0);
@@ -989,7 +981,6 @@ static void storm(int n)
 		HCALL_CLASS_TIMER, HCALL_CLASS_INPUT,	HCALL_CLASS_NET,
 		HCALL_CLASS_EVENT,
 	};
-	struct sigaction act = { .sa_handler = nothing };
 	struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_PIC_MASTER };
 	struct vm *vm = calloc(1, sizeof(*vm));
 	struct storm_host h;
@@ -999,7 +990,7 @@ static void storm(int n)
 	int exits = 0, forwards = 0, routes = 0;
 
 	NEED(vm);
-	sigaction(SIGUSR1, &act, NULL);
+	harmless(SIGUSR1);
 	vm_new(vm);
 	vm_guest(vm);
 	vm_bind(vm);

@@ -11,7 +11,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vmm.h"
@@ -442,12 +441,57 @@ bool call_ended(struct vcpu *vcpu, int ms)
 	return !pthread_timedjoin_np(vcpu->thread, NULL, &until);
 }
 
-uint64_t now_ns(void)
+void sleep_is_free(struct vm *vm)
+{
+	uint64_t before = host_ns(CLOCK_PROCESS_CPUTIME_ID);
+
+	usleep(300000);
+	CHECK(host_ns(CLOCK_PROCESS_CPUTIME_ID) - before < 30000000);
+	vm_slot(vm, 3, ROM, NULL, 0, 0);
+	vm_slot(vm, 3, ROM, vm->rom, ROM_BYTES, KVM_MEM_READONLY);
+}
+
+void call_interrupt(struct vcpu *vcpu)
+{
+	harmless(SIGUSR1);
+	vcpu->run->immediate_exit = 1;
+	NEED(!pthread_kill(vcpu->thread, SIGUSR1));
+	CHECK_EQ(call_wait(vcpu), INT64_MIN);
+	CHECK_EQ(vcpu->run->exit_reason, KVM_EXIT_INTR);
+	vcpu->run->immediate_exit = 0;
+}
+
+uint64_t host_ns(clockid_t clock)
 {
 	struct timespec ts;
 
-	NEED(!clock_gettime(CLOCK_MONOTONIC, &ts));
+	NEED(!clock_gettime(clock, &ts));
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+uint64_t now_ns(void)
+{
+	return host_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t thread_ns(pthread_t thread)
+{
+	clockid_t clock;
+
+	NEED(!pthread_getcpuclockid(thread, &clock));
+	return host_ns(clock);
+}
+
+static void interrupt_only(int sig)
+{
+	(void)sig;
+}
+
+void harmless(int sig)
+{
+	struct sigaction act = { .sa_handler = interrupt_only };
+
+	NEED(!sigaction(sig, &act, NULL));
 }
 
 uint64_t setting(const char *name, uint64_t number)
@@ -461,7 +505,7 @@ uint64_t setting(const char *name, uint64_t number)
 
 #define GDT	    0x14000u
 #define IDT	    0x15000u
-#define STUBS	    0x16000u /* 16 bytes for each vector */
+#define ENTRIES	    0x16000u /* 16 bytes for each vector */
 #define COUNTS	    0x18000u /* 256 words for each vCPU, at its GS */
 #define PROGRAMS    0x20000u
 #define STACKS	    0x40000u /* 16 KiB for each vCPU */
@@ -556,15 +600,15 @@ void vm_guest(struct vm *vm)
 	memcpy(low + PROGRAMS, __start_guest, __stop_guest - __start_guest);
 	memcpy(low + GDT, gdt, sizeof(gdt));
 	for (uint32_t i = 0; i < 256; i++) {
-		uint32_t stub = STUBS + i * 16;
-		int32_t jump = program_at(guest_interrupt) - (stub + 10);
-		uint16_t gate[8] = { stub, 8, 0x8e00 };
+		uint32_t entry = ENTRIES + i * 16;
+		int32_t jump = program_at(guest_interrupt) - (entry + 10);
+		uint16_t gate[8] = { entry, 8, 0x8e00 };
 
-		low[stub] = 0x68; /* push */
-		memcpy(low + stub + 1, &i, 4);
-		low[stub + 5] = 0xe9; /* jmp */
-		memcpy(low + stub + 6, &jump, 4);
-		gate[3] = stub >> 16;
+		low[entry] = 0x68; /* push */
+		memcpy(low + entry + 1, &i, 4);
+		low[entry + 5] = 0xe9; /* jmp */
+		memcpy(low + entry + 6, &jump, 4);
+		gate[3] = entry >> 16;
 		memcpy(low + IDT + i * 16, gate, 16);
 	}
 	for (int i = 0; i < MAX_VCPUS; i++) {

@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "hcall.h"
 #include <linux/kvm_hcall.h>
@@ -137,8 +138,21 @@ void call_sleeps(struct vcpu *vcpu, uint32_t nr, uint64_t a, uint64_t b,
 /* Has call_start()'s call come back?  Waits so long; true: do not call_wait(). */
 bool call_ended(struct vcpu *vcpu, int ms);
 
-/* The host's CLOCK_MONOTONIC. */
+/*
+ * A vCPU sleeps, as call_asleep() has found: that costs no time, and kvm->srcu is
+ * free, so that memslots can change.
+ */
+void sleep_is_free(struct vm *vm);
+/* A signal ends KVM_RUN, but not the sleep. */
+void call_interrupt(struct vcpu *vcpu);
+
+/* The host's clocks, CLOCK_MONOTONIC, and the time that a thread has run. */
+uint64_t host_ns(clockid_t clock);
 uint64_t now_ns(void);
+uint64_t thread_ns(pthread_t thread);
+
+/* From now on the signal interrupts, and does nothing else. */
+void harmless(int sig);
 
 /* A number from the environment, or else @number. */
 uint64_t setting(const char *name, uint64_t number);
