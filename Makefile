@@ -22,10 +22,10 @@ define link_sources
 	@ln -sfn $(CURDIR)/Kbuild $(1)/Kbuild
 endef
 
-all: modules tools samples
+all: modules tools bpf samples
 
 help:
-	@echo 'make            modules, tools and samples'
+	@echo 'make            modules, tools, eBPF tools and samples'
 	@echo 'make demo       set up, build, and run a guest on a real disk image'
 	@echo 'make test       set up, build, and run every test on Linux $(KERNELS)'
 	@echo 'make bench      count the host instructions of each call'
@@ -33,6 +33,7 @@ help:
 	@echo 'make host       a shell in the test host, with everything built'
 	@echo 'make modules    kvm_hcall.ko for this machine (KVER=, KDIR=)'
 	@echo 'make tools      tools/hvrun/hvrun'
+	@echo 'make bpf        bpf/hcallsnoop, hcalllat and the other eBPF tools'
 	@echo 'make samples    samples/hello, hello32, tasks and shell'
 	@echo 'make install    module, tools, headers, man pages (PREFIX=, DESTDIR=)'
 	@echo 'make clean'
@@ -59,6 +60,9 @@ module-%:
 tools:
 	$(MAKE) -C tools/hvrun
 
+bpf:
+	$(MAKE) -C bpf
+
 samples:
 	$(MAKE) -C samples
 
@@ -66,7 +70,7 @@ selftests:
 	$(MAKE) -C selftests
 
 # Everything that runs inside a test host of one kernel.
-host-files-%: module-% tools samples selftests
+host-files-%: module-% tools bpf samples selftests
 	@mkdir -p $(BUILD)/$*/tests
 	@cp -rsfT $(CURDIR)/selftests/module $(BUILD)/$*/tests
 	selftests/kernel make $* M=$(CURDIR)/$(BUILD)/$*/tests modules
@@ -89,14 +93,19 @@ host:
 	@$(MAKE) --no-print-directory host-files-$(KERNEL)
 	@selftests/host -i -k $(KERNEL)
 
-install: tools
+# The eBPF tools that could be built.
+BPF_TOOLS = $(patsubst %.bpf.c,%,$(wildcard bpf/hcall*.bpf.c))
+
+install: tools bpf
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/linux \
 		$(DESTDIR)$(PREFIX)/share/man/man1 \
 		$(DESTDIR)/lib/udev/rules.d
-	install -m 755 tools/hvrun/hvrun $(DESTDIR)$(PREFIX)/bin
-	install -m 644 uapi/hcall.h uapi/hcall_call.h $(DESTDIR)$(PREFIX)/include
-	install -m 644 uapi/linux/kvm_hcall.h $(DESTDIR)$(PREFIX)/include/linux
-	install -m 644 Documentation/man/hvrun.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 tools/hvrun/hvrun $(wildcard $(BPF_TOOLS)) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 uapi/hcall.h uapi/hcall_call.h bpf/hcall.bpf.h \
+		$(DESTDIR)$(PREFIX)/include
+	install -m 644 uapi/linux/kvm_hcall.h uapi/linux/kvm_hcall_bpf.h \
+		$(DESTDIR)$(PREFIX)/include/linux
+	install -m 644 Documentation/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 tools/60-kvm-hcall.rules $(DESTDIR)/lib/udev/rules.d
 ifneq ($(wildcard $(KDIR)/Makefile),)
 install: install-modules
@@ -108,7 +117,8 @@ endif
 clean:
 	rm -rf $(BUILD) kvm_hcall.ko
 	$(MAKE) -C tools/hvrun clean
+	$(MAKE) -C bpf clean
 	$(MAKE) -C samples clean
 	$(MAKE) -C selftests clean
 
-.PHONY: all help modules tools samples selftests demo test bench check host install clean
+.PHONY: all help modules tools bpf samples selftests demo test bench check host install clean

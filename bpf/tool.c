@@ -1,0 +1,687 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the loaders of all tools have in common; see tool.h.
+ *
+ * Signals are blocked and read from a descriptor, so that there is one place
+ * where a tool sleeps and nothing can come in between.  COMMAND is forked before
+ * the programs are there, as they must know its pid, and waits at a socket.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
+
+#include "tool.h"
+#include "tool.skel.h"
+
+#define VERSION "0.1"
+#define MAX_VMS 4096
+
+struct tool tool;
+
+static __u64 duration_ns; /* 0: none */
+static __u64 end_ns; /* on CLOCK_MONOTONIC */
+static int signals = -1;
+static sigset_t old_mask;
+static pid_t command_pid; /* 0: none, or it has ended */
+static pid_t filter_pid;
+static int command_socket = -1;
+static int link_fd = -1;
+static const struct tool_ejection *ejection;
+static int status;
+
+static __u64 now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
+/* ---- Words ------------------------------------------------------------------ */
+
+static void vsay(const char *format, va_list args)
+{
+	fflush(stdout);
+	fprintf(stderr, "%s: ", program_invocation_short_name);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+}
+
+void tool_say(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsay(format, args);
+	va_end(args);
+}
+
+void tool_die(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsay(format, args);
+	va_end(args);
+	exit(TOOL_FAILED);
+}
+
+void tool_failed(const char *action)
+{
+	int error = errno;
+
+	tool_die("cannot %s the program: %s%s", action, strerror(error),
+		 tool.verbose ? "" : "; --verbose shows what libbpf says");
+}
+
+static int print_libbpf(enum libbpf_print_level level, const char *format,
+			va_list args)
+{
+	(void)level;
+	return tool.verbose ? vfprintf(stderr, format, args) : 0;
+}
+
+/* One of a few buffers, so that a printf() can have several names. */
+static char *a_buffer(void)
+{
+	static char buffers[8][32];
+	static unsigned int next;
+
+	return buffers[next++ % 8];
+}
+
+#define NAME_BYTES 32
+
+static const struct {
+	const char *name;
+	const char *functions[16];
+} classes[] = {
+	[HCALL_CLASS_SYS] = { "sys",
+			      { "probe", "device", "batch", "exit",
+				"random" } },
+	[HCALL_CLASS_CONSOLE] = { "console",
+				  { "write", "read", "putc", "getc", "size" } },
+	[HCALL_CLASS_BLOCK] = { "block",
+				{ [0] = "read",
+				  [1] = "write",
+				  [4] = "flush",
+				  [11] = "discard",
+				  [13] = "write_zeroes" } },
+	[HCALL_CLASS_TIMER] = { "timer",
+				{ "now", "arm", "cancel", "expired" } },
+	[HCALL_CLASS_INPUT] = { "input", { "read", "write", "config" } },
+	[HCALL_CLASS_NET] = { "net",
+			      { "send", "recv", "sendv", "recvv", "features",
+				"link" } },
+	[HCALL_CLASS_EVENT] = { "event",
+				{ "page", "next", "wait", "mask", "route",
+				  "raise" } },
+};
+
+#define NR_CLASSES (sizeof(classes) / sizeof(*classes))
+
+static const struct {
+	const char *name;
+	int number;
+} errors[] = {
+	{ "EPERM", HCALL_EPERM },
+	{ "EINTR", HCALL_EINTR },
+	{ "EIO", HCALL_EIO },
+	{ "E2BIG", HCALL_E2BIG },
+	{ "EAGAIN", HCALL_EAGAIN },
+	{ "ENOMEM", HCALL_ENOMEM },
+	{ "EFAULT", HCALL_EFAULT },
+	{ "ENODEV", HCALL_ENODEV },
+	{ "EINVAL", HCALL_EINVAL },
+	{ "ENOSPC", HCALL_ENOSPC },
+	{ "EROFS", HCALL_EROFS },
+	{ "ERANGE", HCALL_ERANGE },
+	{ "EOPNOTSUPP", HCALL_EOPNOTSUPP },
+	{ "ECANCELED", HCALL_ECANCELED },
+	{ "ENOSYS", HCALL_ENOSYS },
+};
+
+#define NR_ERRORS (sizeof(errors) / sizeof(*errors))
+
+const char *tool_class_name(__u32 class_id)
+{
+	char *name = a_buffer();
+
+	if (class_id < NR_CLASSES)
+		return classes[class_id].name;
+	snprintf(name, NAME_BYTES, "0x%02x", class_id);
+	return name;
+}
+
+const char *tool_function_name(__u32 nr)
+{
+	__u32 class_id = HCALL_NR_CLASS(nr), function = HCALL_NR_FUNCTION(nr);
+	char *name = a_buffer();
+
+	if (class_id < NR_CLASSES && function < 16 &&
+	    classes[class_id].functions[function])
+		return classes[class_id].functions[function];
+	snprintf(name, NAME_BYTES, "%u", function);
+	return name;
+}
+
+const char *tool_call_name(__u32 nr)
+{
+	char *name = a_buffer();
+
+	snprintf(name, NAME_BYTES, "%s.%s", tool_class_name(HCALL_NR_CLASS(nr)),
+		 tool_function_name(nr));
+	return name;
+}
+
+const char *tool_error_name(__s64 result)
+{
+	char *name = a_buffer();
+
+	for (size_t i = 0; i < NR_ERRORS; i++)
+		if (-result == errors[i].number)
+			return errors[i].name;
+	snprintf(name, NAME_BYTES, "%lld", result);
+	return name;
+}
+
+const char *tool_door_name(__u32 door)
+{
+	static const char *const names[] = { "register", "batch", "async" };
+	char *name = a_buffer();
+
+	if (door < sizeof(names) / sizeof(*names))
+		return names[door];
+	snprintf(name, NAME_BYTES, "%u", door);
+	return name;
+}
+
+/* A number without anything behind it. */
+static bool parse_number(const char *text, __u64 *number)
+{
+	char *end;
+
+	errno = 0;
+	*number = strtoull(text, &end, 0);
+	return isdigit((unsigned char)*text) && !*end && !errno;
+}
+
+int tool_class(const char *text)
+{
+	__u64 number;
+
+	for (size_t i = 0; i < NR_CLASSES; i++)
+		if (!strcmp(text, classes[i].name))
+			return i;
+	return parse_number(text, &number) && number < 256 ? (int)number : -1;
+}
+
+int tool_error(const char *text)
+{
+	__u64 number;
+
+	if (!parse_number(text, &number))
+		number = 0;
+	for (size_t i = 0; i < NR_ERRORS; i++)
+		if (!strcasecmp(text, errors[i].name) ||
+		    number == (__u64)errors[i].number)
+			return errors[i].number;
+	return -1;
+}
+
+bool tool_class_has_units(__u32 class_id)
+{
+	return class_id == HCALL_CLASS_CONSOLE ||
+	       class_id == HCALL_CLASS_BLOCK || class_id == HCALL_CLASS_INPUT ||
+	       class_id == HCALL_CLASS_NET;
+}
+
+void json_print(struct json_object *object)
+{
+	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+	json_object_put(object);
+}
+
+/* ---- Options -------------------------------------------------------------- */
+
+static void print_version(FILE *stream, struct argp_state *state)
+{
+	(void)state;
+	fprintf(stream, "%s %s\n", program_invocation_short_name, VERSION);
+}
+
+__u64 tool_number(struct argp_state *state, const char *text, __u64 min,
+		  __u64 max)
+{
+	__u64 number;
+
+	if (!parse_number(text, &number) || number < min || number > max)
+		argp_error(state, "'%s' is no number from %llu to %llu", text,
+			   min, max);
+	return number;
+}
+
+__u64 tool_time_ns(struct argp_state *state, const char *text)
+{
+	static const struct {
+		const char *unit;
+		double ns;
+	} units[] = { { "", 1e9 },
+		      { "s", 1e9 },
+		      { "ms", 1e6 },
+		      { "us", 1e3 },
+		      { "ns", 1 } };
+	char *end;
+	double number = strtod(text, &end);
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+		if (end != text && isdigit((unsigned char)*text) &&
+		    !strcmp(end, units[i].unit) && number * units[i].ns < 1e18)
+			return number * units[i].ns;
+	argp_error(state,
+		   "'%s' is no time: seconds as 0.5, or 3ms, 20us, 100ns",
+		   text);
+	return 0;
+}
+
+#define VM_OPTION                                                              \
+	{                                                                      \
+		"vm", 'm', "ID", 0, "Only this VM, as the column VM has it", 0 \
+	}
+
+static const struct argp_option vm_options[] = {
+	VM_OPTION,
+	{ 0 },
+};
+
+static const struct argp_option filter_options[] = {
+	VM_OPTION,
+	{ "class", 'c', "CLASS", 0,
+	  "Only calls of this class: sys, console, block, timer, input, net, "
+	  "event, or a number; can be repeated",
+	  0 },
+	{ "unit", 'u', "UNIT", 0,
+	  "Only calls of the console, disk, input device or interface with "
+	  "this number",
+	  0 },
+	{ 0 },
+};
+
+static const struct argp_option options[] = {
+	{ "json", 'j', NULL, 0, "Print JSON, an object a line", 0 },
+	{ "duration", 'd', "SECONDS", 0, "End after this time", 0 },
+	{ "verbose", 'v', NULL, 0, "Print what libbpf says", 0 },
+	{ 0 },
+};
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	int class_id;
+
+	switch (key) {
+	case 'm':
+		tool.vm = tool_number(state, arg, 1, 0xffffffff);
+		return 0;
+	case 'c':
+		class_id = tool_class(arg);
+		if (class_id < 0)
+			argp_error(state,
+				   "'%s' is no class; there are sys, console, "
+				   "block, timer, input, net, event, and 0 to "
+				   "255",
+				   arg);
+		tool.classes[class_id >> 6] |= 1ull << (class_id & 63);
+		return 0;
+	case 'u':
+		tool.unit = tool_number(state, arg, 0, 63);
+		tool.has_unit = true;
+		return 0;
+	case 'j':
+		tool.json = true;
+		return 0;
+	case 'd':
+		duration_ns = tool_time_ns(state, arg);
+		if (!duration_ns)
+			argp_error(state, "a duration of 0 is over at once");
+		return 0;
+	case 'v':
+		tool.verbose = true;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static error_t parse_with_command(int key, char *arg, struct argp_state *state)
+{
+	if (key != ARGP_KEY_ARGS)
+		return parse_option(key, arg, state);
+	tool.command = state->argv + state->next;
+	state->next = state->argc;
+	return 0;
+}
+
+const struct argp tool_vm_argp = { .options = vm_options,
+				   .parser = parse_option };
+const struct argp tool_filter_argp = { .options = filter_options,
+				       .parser = parse_option };
+const struct argp tool_argp = { .options = options,
+				.parser = parse_with_command };
+
+const struct argp_child tool_children[] = {
+	{ &tool_filter_argp, 0, "What to look at:", 10 },
+	{ &tool_argp, 0, "As all tools:", 20 },
+	{ 0 },
+};
+
+/* ---- What a tool needs -------------------------------------------------------- */
+
+/* libbpf finds a module's types by CAP_SYS_ADMIN only. */
+static bool is_permitted(void)
+{
+	char line[128];
+	unsigned long long effective = 0;
+	FILE *file = fopen("/proc/self/status", "re");
+
+	if (!file)
+		tool_die("cannot read /proc/self/status: %s", strerror(errno));
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "CapEff: %llx", &effective) == 1)
+			break;
+	fclose(file);
+	return effective >> CAP_SYS_ADMIN & 1;
+}
+
+static void check_host(void)
+{
+	if (!is_permitted())
+		tool_die("only root may watch VMs (CAP_SYS_ADMIN)");
+	if (access("/sys/module/kvm_hcall", F_OK))
+		tool_die("the module kvm_hcall is not loaded; "
+			 "'modprobe kvm_hcall' loads it");
+	if (access("/sys/kernel/btf/vmlinux", F_OK))
+		tool_die("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), "
+			 "without which there is no eBPF for hcall");
+	if (access("/sys/kernel/btf/kvm_hcall", F_OK))
+		tool_die("kvm_hcall.ko has no BTF: it was built where pahole "
+			 "or the kernel's vmlinux was missing");
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct tool_vm *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+int tool_vms(struct tool_vm *vms, int max)
+{
+	struct tool_bpf *skel = tool_bpf__open_and_load();
+	struct bpf_link *link;
+	struct tool_vm found;
+	int fd, n = 0, i;
+	ssize_t bytes;
+
+	if (!skel)
+		tool_failed("load");
+	link = bpf_program__attach_iter(skel->progs.vms, NULL);
+	if (!link)
+		tool_failed("attach");
+	fd = bpf_iter_create(bpf_link__fd(link));
+	if (fd < 0)
+		tool_failed("start");
+	while ((bytes = read(fd, &found, sizeof(found))) > 0) {
+		if (bytes != sizeof(found))
+			tool_die("the kernel gave half a VM");
+		for (i = 0; i < n && vms[i].id != found.id; i++)
+			;
+		if (i == n && n < max)
+			vms[n++] = found;
+	}
+	if (bytes < 0)
+		tool_failed("read");
+	close(fd);
+	bpf_link__destroy(link);
+	tool_bpf__destroy(skel);
+	qsort(vms, n, sizeof(*vms), by_id);
+	return n;
+}
+
+static void check_vm(void)
+{
+	static struct tool_vm vms[MAX_VMS];
+	char list[256] = "";
+	int n = tool_vms(vms, MAX_VMS), bytes = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (vms[i].id == tool.vm)
+			return;
+		if (bytes < 200)
+			bytes += sprintf(list + bytes, "%s %u (%s)",
+					 i ? "," : "", vms[i].id, vms[i].comm);
+	}
+	if (n)
+		tool_die("there is no VM %u; there %s%s", tool.vm,
+			 n == 1 ? "is" : "are", list);
+	tool_die("there is no VM %u, nor any other", tool.vm);
+}
+
+/* ---- COMMAND ------------------------------------------------------------------- */
+
+/* It says why it could not be started, or its end of the socket closes. */
+static void be_command(int socket)
+{
+	char go;
+	int error;
+
+	if (read(socket, &go, 1) != 1)
+		_exit(TOOL_FAILED); /* the tool is gone */
+	sigprocmask(SIG_SETMASK, &old_mask, NULL);
+	execvp(tool.command[0], tool.command);
+	error = errno;
+	if (write(socket, &error, sizeof(error)) < 0)
+		_exit(TOOL_FAILED); /* nobody to tell */
+	_exit(TOOL_FAILED);
+}
+
+static void start_command(void)
+{
+	int sockets[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets))
+		tool_die("cannot make a socket: %s", strerror(errno));
+	command_pid = fork();
+	if (command_pid < 0)
+		tool_die("cannot fork: %s", strerror(errno));
+	if (!command_pid) {
+		close(sockets[0]);
+		be_command(sockets[1]);
+	}
+	close(sockets[1]);
+	command_socket = sockets[0];
+	filter_pid = command_pid;
+}
+
+void tool_release(void)
+{
+	int error = 0;
+
+	if (duration_ns)
+		end_ns = now_ns() + duration_ns;
+	if (command_socket < 0)
+		return;
+	if (write(command_socket, "", 1) != 1 ||
+	    read(command_socket, &error, sizeof(error)) > 0)
+		tool_die("cannot run '%s': %s", tool.command[0],
+			 strerror(error ? error : errno));
+	close(command_socket);
+	command_socket = -1;
+}
+
+static void tell_end(int wait_status)
+{
+	if (WIFSIGNALED(wait_status))
+		tool_say("'%s' was killed by signal %d (%s)", tool.command[0],
+			 WTERMSIG(wait_status),
+			 strsignal(WTERMSIG(wait_status)));
+	else if (WEXITSTATUS(wait_status))
+		tool_say("'%s' ended with status %d", tool.command[0],
+			 WEXITSTATUS(wait_status));
+}
+
+/* Return: it has ended. */
+static bool reap_command(int flags)
+{
+	int wait_status;
+
+	if (!command_pid || waitpid(command_pid, &wait_status, flags) <= 0)
+		return false;
+	command_pid = 0;
+	if (!flags && WIFSIGNALED(wait_status) &&
+	    WTERMSIG(wait_status) == SIGTERM)
+		return true; /* by us */
+	tell_end(wait_status);
+	return true;
+}
+
+/* ---- Running --------------------------------------------------------------- */
+
+void tool_parse(const struct argp *argp, int argc, char **argv)
+{
+	sigset_t mask;
+
+	argp_program_version_hook = print_version;
+	argp_err_exit_status = TOOL_FAILED;
+	argp_parse(argp, argc, argv, ARGP_IN_ORDER, NULL, NULL);
+	libbpf_set_print(print_libbpf);
+	check_host();
+	if (tool.vm)
+		check_vm();
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &mask, &old_mask);
+	signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals < 0)
+		tool_die("cannot wait for signals: %s", strerror(errno));
+	if (tool.command)
+		start_command();
+}
+
+struct tool_filter tool_filter(void)
+{
+	struct tool_filter wanted = {
+		.vm = tool.vm,
+		.pid = filter_pid,
+		.has_unit = tool.has_unit,
+		.unit = tool.unit,
+	};
+
+	memcpy(wanted.classes, tool.classes, sizeof(wanted.classes));
+	return wanted;
+}
+
+void tool_watch(struct bpf_link *link, const struct tool_ejection *why)
+{
+	link_fd = bpf_link__fd(link);
+	ejection = why;
+}
+
+/* Return: a signal says that it is over. */
+static bool take_signals(void)
+{
+	struct signalfd_siginfo info;
+	bool over = false;
+
+	while (read(signals, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			over |= reap_command(WNOHANG);
+		else
+			over = true;
+	}
+	return over;
+}
+
+static void tell_ejection(void)
+{
+	if (ejection->reason == HCALL_EJECTED_VM_CLOSED && tool.vm)
+		return;
+	status = TOOL_FAILED;
+	if (ejection->reason)
+		tool_say("taken out by the module: %s", ejection->text);
+	else
+		tool_say("somebody else has detached the program");
+}
+
+bool tool_wait(int fd, int timeout_ms)
+{
+	__u64 wake_ns = timeout_ms < 0 ? 0 : now_ns() + timeout_ms * 1000000ull;
+	struct pollfd fds[] = {
+		{ .fd = signals, .events = POLLIN },
+		{ .fd = fd, .events = POLLIN },
+		{ .fd = link_fd },
+	};
+
+	fflush(stdout);
+	for (;;) {
+		__u64 now = now_ns();
+		bool last = end_ns && (!wake_ns || end_ns <= wake_ns);
+		__u64 until = last ? end_ns : wake_ns;
+		int n, ms = -1;
+
+		if (until)
+			ms = until > now ? (until - now + 999999) / 1000000 : 0;
+		if (until && until - now > 1000000000000 && until > now)
+			ms = 1000000000; /* and again */
+		n = poll(fds, sizeof(fds) / sizeof(*fds), ms);
+		if (n < 0 && errno != EINTR)
+			tool_die("cannot wait: %s", strerror(errno));
+		if (n > 0 && fds[0].revents && take_signals())
+			return false;
+		if (n > 0 && fds[2].revents) {
+			tell_ejection();
+			return false;
+		}
+		now = now_ns();
+		if (end_ns && now >= end_ns)
+			return false;
+		if ((n > 0 && fds[1].revents) || (wake_ns && now >= wake_ns))
+			return true;
+	}
+}
+
+int tool_end(__u64 lost)
+{
+	if (lost && tool.json) {
+		struct json_object *line = json_object_new_object();
+
+		json_unsigned(line, "lost", lost);
+		json_print(line);
+	}
+	if (lost)
+		tool_say("%llu events were lost: they came faster than they "
+			 "could be printed",
+			 lost);
+	if (fflush(stdout) || ferror(stdout))
+		tool_die("cannot write: %s", strerror(errno));
+	if (command_pid) {
+		/* From now on Ctrl-C ends the tool at once. */
+		sigprocmask(SIG_SETMASK, &old_mask, NULL);
+		kill(command_pid, SIGTERM);
+		reap_command(0);
+	}
+	return status;
+}

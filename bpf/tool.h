@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the loaders of all tools have in common.  A loader is, in this order:
+ *
+ *	tool_parse(&argp, argc, argv);	options; starts COMMAND, which waits
+ *	skel = x_bpf__open();
+ *	skel->rodata->filter = tool_filter();
+ *	if (x_bpf__load(skel) || x_bpf__attach(skel))
+ *		tool_failed("attach");
+ *	tool_release();			COMMAND goes on
+ *	while (tool_wait(fd, ms))	until Ctrl-C, --duration, COMMAND's end, ...
+ *		print what there is;
+ *	x_bpf__detach(skel);
+ *	print what is left;
+ *	return tool_end(lost);
+ *
+ * All of it is for one thread.
+ */
+#ifndef TOOL_H
+#define TOOL_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <json-c/json.h>
+
+#include <hcall.h>
+
+#include "tool.bpf.h"
+
+/* Exit status of a failure and of wrong options. */
+#define TOOL_FAILED 1
+
+/**
+ * struct tool - what the common options say
+ * @vm:       --vm, 0: all
+ * @classes:  --class, a bit for each; none: all
+ * @has_unit: --unit was given
+ * @unit:     --unit
+ * @json:     --json
+ * @verbose:  --verbose
+ * @command:  COMMAND and its arguments, then NULL; or NULL
+ */
+extern struct tool {
+	__u32 vm;
+	__u64 classes[4];
+	bool has_unit;
+	__u32 unit;
+	bool json;
+	bool verbose;
+	char **command;
+} tool;
+
+/* ---- Options -------------------------------------------------------------- */
+
+/*
+ * Children of a tool's argp; --version is there by itself.  A parser that returns
+ * ARGP_ERR_UNKNOWN for ARGP_KEY_ARG leaves COMMAND to tool_argp.
+ */
+extern const struct argp tool_filter_argp; /* --vm, --class, --unit */
+extern const struct argp tool_vm_argp; /* --vm alone */
+extern const struct argp tool_argp; /* --json, --duration, --verbose, COMMAND */
+
+/* tool_filter_argp and tool_argp, with headings, for struct argp's .children */
+extern const struct argp_child tool_children[];
+
+/**
+ * tool_parse() - parse the options; check that the tool can run; start COMMAND
+ * @argp: the tool's own
+ * @argc: as main() has it
+ * @argv: the same
+ *
+ * COMMAND waits for tool_release().  Exits with words for the user if an option
+ * is wrong, the module is not loaded, has no BTF, --vm is not there, ...
+ */
+void tool_parse(const struct argp *argp, int argc, char **argv);
+
+/* An option's value as a number, or words for the user and exit. */
+__u64 tool_number(struct argp_state *state, const char *text, __u64 min,
+		  __u64 max);
+
+/* The same of seconds with a fraction, or "2ms", "5us", "7ns"; in ns. */
+__u64 tool_time_ns(struct argp_state *state, const char *text);
+
+/* ---- Running --------------------------------------------------------------- */
+
+/* What the program wants to know: for skel->rodata->filter. */
+struct tool_filter tool_filter(void);
+
+/* Let COMMAND, if there is one, go on: the programs are attached. */
+void tool_release(void);
+
+/**
+ * tool_watch() - end, with its reason, when a struct_ops link is detached
+ * @link: as the skeleton has it; tool_end() does not destroy it
+ * @why:  in the program's .bss, written by tool_ejected()
+ */
+void tool_watch(struct bpf_link *link, const struct tool_ejection *why);
+
+/**
+ * tool_wait() - sleep until there is something to do
+ * @fd:         becomes readable, as ring_buffer__epoll_fd(); or -1
+ * @timeout_ms: at most so long; -1: no limit
+ *
+ * Writes out what is in stdio's buffer first.
+ *
+ * Return: true: @fd is readable, or the time is over; false: the tool has to
+ * end: a signal, --duration, COMMAND has ended, a watched link is detached.
+ */
+bool tool_wait(int fd, int timeout_ms);
+
+/**
+ * tool_end() - the end of main()
+ * @lost: events that the user should have seen
+ *
+ * Ends COMMAND, if it has not ended.  Return: main()'s.
+ */
+int tool_end(__u64 lost);
+
+/* A VM is there: id, launcher's pid and name; in ascending order of ids. */
+int tool_vms(struct tool_vm *vms, int max);
+
+/* ---- Words ------------------------------------------------------------------ */
+
+/* A line on stderr that begins with the tool's name. */
+void tool_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same, and exit(TOOL_FAILED); COMMAND, which still waits, ends too. */
+void tool_die(const char *format, ...)
+	__attribute__((format(printf, 1, 2), noreturn));
+
+/* tool_die() with errno in words, as "cannot ACTION the program: ...". */
+void tool_failed(const char *action) __attribute__((noreturn));
+
+/*
+ * Names; a number where there is none.  Valid until the function was called
+ * eight times more.
+ */
+const char *tool_class_name(__u32 class_id); /* "block", "0xe1" */
+const char *tool_function_name(__u32 nr); /* "read", "7" */
+const char *tool_call_name(__u32 nr); /* "block.read", "0xe1.7" */
+const char *tool_error_name(__s64 result); /* "EIO", "-7" */
+const char *tool_door_name(__u32 door); /* "register", "batch", "async" */
+
+/* HCALL_CLASS_* of a name or number, or -1. */
+int tool_class(const char *text);
+
+/* HCALL_E* of "EIO", "eio" or "5", or -1. */
+int tool_error(const char *text);
+
+/* Has the class devices, with their unit as first argument? */
+bool tool_class_has_units(__u32 class_id);
+
+/* ---- JSON --------------------------------------------------------------------- */
+
+static inline void json_number(struct json_object *to, const char *key,
+			       __s64 value)
+{
+	json_object_object_add(to, key, json_object_new_int64(value));
+}
+
+static inline void json_unsigned(struct json_object *to, const char *key,
+				 __u64 value)
+{
+	json_object_object_add(to, key, json_object_new_uint64(value));
+}
+
+static inline void json_text(struct json_object *to, const char *key,
+			     const char *value)
+{
+	json_object_object_add(to, key, json_object_new_string(value));
+}
+
+/* Print it as a line, and free it. */
+void json_print(struct json_object *object);
+
+#endif
