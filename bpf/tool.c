@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <bpf/btf.h>
+
 #include <linux/capability.h>
 
 #include "tool.h"
@@ -594,10 +596,45 @@ struct tool_filter tool_filter(void)
 	return wanted;
 }
 
-void tool_watch(struct bpf_link *link, const struct tool_ejection *why)
+void tool_set_classes(struct bpf_object *object, struct bpf_map *ops,
+		      const __u64 classes[4])
 {
+	const struct btf *btf = bpf_object__btf(object);
+	const struct btf_type *type = NULL;
+	const struct btf_member *member;
+	size_t bytes;
+	char *value = bpf_map__initial_value(ops, &bytes);
+	int id = btf__find_by_name_kind(btf, "hcall_ops", BTF_KIND_STRUCT);
+
+	if (id > 0)
+		type = btf__type_by_id(btf, id);
+	member = type ? btf_members(type) : NULL;
+	for (int i = 0; member && i < btf_vlen(type); i++, member++) {
+		if (strcmp(btf__name_by_offset(btf, member->name_off),
+			   "classes"))
+			continue;
+		memcpy(value + member->offset / 8, classes,
+		       4 * sizeof(*classes));
+		return;
+	}
+	tool_die("the program has no hcall_ops.classes");
+}
+
+struct bpf_link *tool_attach_ops(struct bpf_map *ops,
+				 const struct tool_ejection *why)
+{
+	struct bpf_link *link = bpf_map__attach_struct_ops(ops);
+
+	if (!link && errno == ENOSPC)
+		tool_die("%d programs are attached already, which is the most",
+			 HCALL_OPS_MAX);
+	if (!link && errno == ENOENT)
+		tool_die("the VM %u is not there any more", tool.vm);
+	if (!link)
+		tool_failed("attach");
 	link_fd = bpf_link__fd(link);
 	ejection = why;
+	return link;
 }
 
 /* Return: a signal says that it is over. */

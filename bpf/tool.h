@@ -7,6 +7,7 @@
  *	skel->rodata->filter = tool_filter();
  *	if (x_bpf__load(skel) || x_bpf__attach(skel))
  *		tool_failed("attach");
+ *	tool_attach_ops(skel->maps.x, &skel->bss->ejection);	struct_ops only
  *	tool_release();			COMMAND goes on
  *	while (tool_wait(fd, ms))	until Ctrl-C, --duration, COMMAND's end, ...
  *		print what there is;
@@ -95,11 +96,25 @@ struct tool_filter tool_filter(void);
 void tool_release(void);
 
 /**
- * tool_watch() - end, with its reason, when a struct_ops link is detached
- * @link: as the skeleton has it; tool_end() does not destroy it
- * @why:  in the program's .bss, written by tool_ejected()
+ * tool_set_classes() - set hcall_ops.classes, which no skeleton has
+ * @object:  skel->obj, not yet loaded
+ * @ops:     its map of the struct hcall_ops
+ * @classes: a bit for each class
  */
-void tool_watch(struct bpf_link *link, const struct tool_ejection *why);
+void tool_set_classes(struct bpf_object *object, struct bpf_map *ops,
+		      const __u64 classes[4]);
+
+/**
+ * tool_attach_ops() - attach a struct hcall_ops, or words for the user and exit
+ * @ops: its map, loaded; a skeleton's attach() leaves it alone
+ * @why: in the program's .bss, written by tool_ejected(); tool_wait() returns
+ *	 false, and has told why, when the module has detached it
+ *
+ * Return: the link; bpf_link__destroy() waits for the calls that are in the
+ * programs.
+ */
+struct bpf_link *tool_attach_ops(struct bpf_map *ops,
+				 const struct tool_ejection *why);
 
 /**
  * tool_wait() - sleep until there is something to do
