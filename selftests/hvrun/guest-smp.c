@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The other CPUs, found and started as on any PC: RSDP, XSDT, MADT, then INIT
- * and SIPI by the local APIC.  guest-ap.S is where they arrive.
+ * and SIPI by the local APIC.  The samples' smp_entry.S is where they arrive.
  */
 #include <stdbool.h>
 
@@ -29,16 +29,16 @@
 #define RSDP_XSDT	   24
 #define RSDP_LENGTH_OFFSET 20
 
-/* guest-ap.S; the stack pointers and what to call are filled in by us. */
-extern const uint8_t ap_start[], ap_end[], ap_page_tables[];
-uint64_t ap_stacks[MAX_CPUS]; /* taken by the CPUs in turn */
-uint32_t ap_arrived; /* how many are */
-void ap_main(void);
+/* smp_entry.S */
+extern const uint8_t smp_entry[], smp_entry_end[];
+extern uint32_t smp_page_tables;
+extern uint64_t smp_stack;
+void smp_main(void);
 
 static uint8_t stacks[MAX_CPUS][STACK_BYTES] __attribute__((aligned(16)));
 static volatile uint8_t *apic;
 static void (*ap_run)(uint32_t id);
-static unsigned int started, ended;
+static unsigned int started, arrived, ended;
 
 static uint32_t get32(uint64_t at)
 {
@@ -115,16 +115,22 @@ uint32_t smp_id(void)
 }
 
 /* In C from here on: the CPU has a stack. */
-void ap_main(void)
+void smp_main(void)
 {
+	__atomic_fetch_add(&arrived, 1, __ATOMIC_SEQ_CST);
 	ap_run(smp_id());
 	__atomic_fetch_add(&ended, 1, __ATOMIC_SEQ_CST);
 }
 
+static void wait_for(const unsigned int *count, unsigned int wanted)
+{
+	while (__atomic_load_n(count, __ATOMIC_SEQ_CST) < wanted)
+		__asm__ __volatile__("pause");
+}
+
 void smp_wait(void)
 {
-	while (__atomic_load_n(&ended, __ATOMIC_SEQ_CST) < started)
-		__asm__ __volatile__("pause");
+	wait_for(&ended, started);
 }
 
 unsigned int smp_start(const struct hvm_start_info *start,
@@ -132,7 +138,7 @@ unsigned int smp_start(const struct hvm_start_info *start,
 {
 	uint64_t madt = find_madt(start->rsdp_paddr, why);
 	uint32_t ids[MAX_CPUS];
-	unsigned int cpus = 0, io_apics = 0, i;
+	unsigned int cpus = 0, io_apics = 0, sent = 0, i;
 	uint64_t at, cr3;
 
 	if (!madt)
@@ -157,19 +163,20 @@ unsigned int smp_start(const struct hvm_start_info *start,
 		return 0;
 
 	ap_run = run;
-	for (i = 0; i < MAX_CPUS; i++)
-		ap_stacks[i] = (uint64_t)stacks[i] + STACK_BYTES;
-	memcpy((void *)TRAMPOLINE, ap_start, (size_t)(ap_end - ap_start));
 	__asm__("movq %%cr3, %0" : "=r"(cr3));
-	memcpy((void *)(TRAMPOLINE + (uint64_t)(ap_page_tables - ap_start)),
-	       &cr3, sizeof(uint32_t));
+	smp_page_tables = (uint32_t)cr3;
 	apic_write(APIC_SPURIOUS, APIC_ENABLE);
 	started = cpus - 1;
 	for (i = 0; i < cpus; i++) {
 		if (ids[i] == smp_id())
 			continue;
+		/* One at a time: each finds its stack in the copy. */
+		smp_stack = (uint64_t)stacks[i] + STACK_BYTES;
+		memcpy((void *)TRAMPOLINE, smp_entry,
+		       (size_t)(smp_entry_end - smp_entry));
 		send(ids[i], APIC_INIT);
 		send(ids[i], APIC_SIPI | TRAMPOLINE >> 12);
+		wait_for(&arrived, ++sent);
 	}
 	return cpus;
 }
