@@ -118,8 +118,8 @@ struct hcall_ejection {
  * @vm:        only this VM's calls are seen (id); 0: all
  * @order:     sets are asked in ascending order, those with the same in the
  *	       order that they were attached in
- * @classes:   a bit for each class of calls that enter and exit see, class 0
- *	       is bit 0 of the first; none: all
+ * @classes:   HCALL_CLASS_BIT() of each class of calls that enter and exit see;
+ *	       0: all
  * @flags:     HCALL_OPS_*
  * @service:   class of @serve: HCALL_CLASS_BPF_FIRST to HCALL_CLASS_BPF_LAST
  * @functions: a bit for each function that @serve has, which is what the
@@ -139,7 +139,7 @@ struct hcall_ops {
 	char name[HCALL_OPS_NAME_BYTES];
 	__u32 vm;
 	__s32 order;
-	__u64 classes[4];
+	__u64 classes;
 	__u64 flags;
 	__u32 service;
 	__u64 functions;
@@ -240,8 +240,5 @@ extern int hcall_bpf_device(struct hcall_call *call, __u32 class_id, __u32 unit,
  * is being killed.
  */
 extern int hcall_bpf_delay(struct hcall_call *call, __u64 ns) __ksym;
-
-/* Does a set of programs want this class?  For hcall_ops.classes. */
-#define HCALL_CLASS_BIT(class_id) (1ull << ((class_id) & 63))
 
 #endif
