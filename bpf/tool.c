@@ -42,7 +42,7 @@ static int link_fd = -1;
 static const struct tool_ejection *ejection;
 static int status;
 
-static __u64 now_ns(void)
+__u64 tool_now_ns(void)
 {
 	struct timespec now;
 
@@ -520,7 +520,7 @@ void tool_release(void)
 	int error = 0;
 
 	if (duration_ns)
-		end_ns = now_ns() + duration_ns;
+		end_ns = tool_now_ns() + duration_ns;
 	if (command_socket < 0)
 		return;
 	if (write(command_socket, "", 1) != 1 ||
@@ -665,7 +665,8 @@ static void tell_ejection(void)
 
 bool tool_wait(int fd, int timeout_ms)
 {
-	__u64 wake_ns = timeout_ms < 0 ? 0 : now_ns() + timeout_ms * 1000000ull;
+	__u64 wake_ns =
+		timeout_ms < 0 ? 0 : tool_now_ns() + timeout_ms * 1000000ull;
 	struct pollfd fds[] = {
 		{ .fd = signals, .events = POLLIN },
 		{ .fd = fd, .events = POLLIN },
@@ -674,7 +675,7 @@ bool tool_wait(int fd, int timeout_ms)
 
 	fflush(stdout);
 	for (;;) {
-		__u64 now = now_ns();
+		__u64 now = tool_now_ns();
 		bool last = end_ns && (!wake_ns || end_ns <= wake_ns);
 		__u64 until = last ? end_ns : wake_ns;
 		int n, ms = -1;
@@ -692,7 +693,7 @@ bool tool_wait(int fd, int timeout_ms)
 			tell_ejection();
 			return false;
 		}
-		now = now_ns();
+		now = tool_now_ns();
 		if (end_ns && now >= end_ns)
 			return false;
 		if ((n > 0 && fds[1].revents) || (wake_ns && now >= wake_ns))

@@ -136,6 +136,9 @@ bool tool_wait(int fd, int timeout_ms);
  */
 int tool_end(__u64 lost);
 
+/* CLOCK_MONOTONIC, as bpf_ktime_get_ns(). */
+__u64 tool_now_ns(void);
+
 /* A VM is there: id, launcher's pid and name; in ascending order of ids. */
 int tool_vms(struct tool_vm *vms, int max);
 
