@@ -19,8 +19,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <bpf/btf.h>
-
 #include <linux/capability.h>
 
 #include "tool.h"
@@ -559,13 +557,18 @@ static bool reap_command(int flags)
 
 /* ---- Running --------------------------------------------------------------- */
 
+void tool_options(const struct argp *argp, int argc, char **argv)
+{
+	argp_program_version_hook = print_version;
+	argp_err_exit_status = TOOL_FAILED;
+	argp_parse(argp, argc, argv, ARGP_IN_ORDER, NULL, NULL);
+}
+
 void tool_parse(const struct argp *argp, int argc, char **argv)
 {
 	sigset_t mask;
 
-	argp_program_version_hook = print_version;
-	argp_err_exit_status = TOOL_FAILED;
-	argp_parse(argp, argc, argv, ARGP_IN_ORDER, NULL, NULL);
+	tool_options(argp, argc, argv);
 	libbpf_set_print(print_libbpf);
 	check_host();
 	if (tool.vm)
@@ -596,28 +599,18 @@ struct tool_filter tool_filter(void)
 	return wanted;
 }
 
-void tool_set_classes(struct bpf_object *object, struct bpf_map *ops,
-		      const __u64 classes[4])
+__u64 tool_class_mask(const __u64 classes[4])
 {
-	const struct btf *btf = bpf_object__btf(object);
-	const struct btf_type *type = NULL;
-	const struct btf_member *member;
-	size_t bytes;
-	char *value = bpf_map__initial_value(ops, &bytes);
-	int id = btf__find_by_name_kind(btf, "hcall_ops", BTF_KIND_STRUCT);
+	__u64 mask = 0;
 
-	if (id > 0)
-		type = btf__type_by_id(btf, id);
-	member = type ? btf_members(type) : NULL;
-	for (int i = 0; member && i < btf_vlen(type); i++, member++) {
-		if (strcmp(btf__name_by_offset(btf, member->name_off),
-			   "classes"))
+	for (__u32 i = 0; i < 256; i++) {
+		if (!(classes[i >> 6] >> (i & 63) & 1))
 			continue;
-		memcpy(value + member->offset / 8, classes,
-		       4 * sizeof(*classes));
-		return;
+		if (!HCALL_CLASS_BIT(i))
+			return 0; /* all, as it has no bit */
+		mask |= HCALL_CLASS_BIT(i);
 	}
-	tool_die("the program has no hcall_ops.classes");
+	return mask;
 }
 
 struct bpf_link *tool_attach_ops(struct bpf_map *ops,

@@ -80,6 +80,9 @@ extern const struct argp_child tool_children[];
  */
 void tool_parse(const struct argp *argp, int argc, char **argv);
 
+/* Its first part, the options: all that a tool needs that looks at no VM. */
+void tool_options(const struct argp *argp, int argc, char **argv);
+
 /* An option's value as a number, or words for the user and exit. */
 __u64 tool_number(struct argp_state *state, const char *text, __u64 min,
 		  __u64 max);
@@ -95,14 +98,8 @@ struct tool_filter tool_filter(void);
 /* Let COMMAND, if there is one, go on: the programs are attached. */
 void tool_release(void);
 
-/**
- * tool_set_classes() - set hcall_ops.classes, which no skeleton has
- * @object:  skel->obj, not yet loaded
- * @ops:     its map of the struct hcall_ops
- * @classes: a bit for each class
- */
-void tool_set_classes(struct bpf_object *object, struct bpf_map *ops,
-		      const __u64 classes[4]);
+/* For hcall_ops.classes: a mask that has at least these classes. */
+__u64 tool_class_mask(const __u64 classes[4]);
 
 /**
  * tool_attach_ops() - attach a struct hcall_ops, or words for the user and exit
