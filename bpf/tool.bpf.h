@@ -78,7 +78,7 @@ static inline bool tool_wants(struct hcall_call *call)
 		return false;
 	if ((filter.classes[0] | filter.classes[1] | filter.classes[2] |
 	     filter.classes[3]) &&
-	    !(filter.classes[class_id >> 6] & HCALL_CLASS_BIT(class_id)))
+	    !(filter.classes[class_id >> 6] >> (class_id & 63) & 1))
 		return false;
 	return !filter.has_unit ||
 	       (tool_has_units(class_id) && call->args[0] == filter.unit);

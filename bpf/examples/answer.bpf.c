@@ -32,7 +32,7 @@ int BPF_PROG(answer_enter, struct hcall_call *call)
 SEC(".struct_ops.link")
 struct hcall_ops answer = {
 	.enter = (void *)answer_enter,
-	.classes = { HCALL_CLASS_BIT(HCALL_CLASS_SYS) },
+	.classes = HCALL_CLASS_BIT(HCALL_CLASS_SYS),
 	.ejected = (void *)ejected,
 	.name = "answer",
 };

@@ -25,7 +25,7 @@ void BPF_PROG(change_exit, struct hcall_call *call)
 SEC(".struct_ops.link")
 struct hcall_ops change = {
 	.exit = (void *)change_exit,
-	.classes = { HCALL_CLASS_BIT(HCALL_CLASS_TIMER) },
+	.classes = HCALL_CLASS_BIT(HCALL_CLASS_TIMER),
 	.ejected = (void *)ejected,
 	.name = "change",
 };

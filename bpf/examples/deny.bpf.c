@@ -28,7 +28,7 @@ int BPF_PROG(deny_enter, struct hcall_call *call)
 SEC(".struct_ops.link")
 struct hcall_ops deny = {
 	.enter = (void *)deny_enter,
-	.classes = { HCALL_CLASS_BIT(HCALL_CLASS_BLOCK) },
+	.classes = HCALL_CLASS_BIT(HCALL_CLASS_BLOCK),
 	.ejected = (void *)ejected,
 	.name = "deny",
 	/* Should this program ever be taken out: rather no disk than a write. */
