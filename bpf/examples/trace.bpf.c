@@ -20,7 +20,7 @@ int BPF_PROG(trace, struct hcall_call *call, __s64 result, __u64 duration_ns)
 	if (!call || result >= 0)
 		return 0;
 	/* Goes to /sys/kernel/tracing/trace_pipe. */
-	bpf_printk("vm %u: call %#x failed with %lld", call->vm->id, call->nr,
+	bpf_printk("vm %u: call 0x%x failed with %lld", call->vm->id, call->nr,
 		   result);
 	return 0;
 }
