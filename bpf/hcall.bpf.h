@@ -21,7 +21,8 @@
 #include <hcall.h>
 #include <linux/kvm_hcall_bpf.h>
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+#pragma clang attribute push(__attribute__((preserve_access_index)), \
+			     apply_to = record)
 
 /**
  * struct hcall_vm - an instance: an open /dev/kvm-hcall
@@ -155,7 +156,8 @@ struct hcall_ops {
  *
  * Return: 0 or -EINVAL.
  */
-extern int hcall_bpf_set_arg(struct hcall_call *call, __u32 index, __u64 value) __ksym;
+extern int hcall_bpf_set_arg(struct hcall_call *call, __u32 index,
+			     __u64 value) __ksym;
 
 /**
  * hcall_bpf_set_result() - change the result
@@ -174,7 +176,8 @@ extern void hcall_bpf_set_result(struct hcall_call *call, __s64 result) __ksym;
  * Context: sleepable programs.
  * Return: 0; -EFAULT: not all of it is guest memory; -E2BIG.
  */
-extern int hcall_bpf_read(struct hcall_call *call, __u64 gpa, void *to, __u32 to__sz) __ksym;
+extern int hcall_bpf_read(struct hcall_call *call, __u64 gpa, void *to,
+			  __u32 to__sz) __ksym;
 
 /**
  * hcall_bpf_write() - copy to guest memory
@@ -213,7 +216,8 @@ extern int hcall_bpf_vcpu(struct hcall_call *call) __ksym;
  * @call:     whose
  * @info:     OUT
  */
-extern void hcall_bpf_vm(struct hcall_call *call, struct hcall_bpf_vm *info) __ksym;
+extern void hcall_bpf_vm(struct hcall_call *call,
+			 struct hcall_bpf_vm *info) __ksym;
 
 /**
  * hcall_bpf_device() - what the guest's DEVICE would say of a device

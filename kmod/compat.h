@@ -7,6 +7,7 @@
 #define HCALL_COMPAT_H
 
 #include <linux/version.h>
+#include <linux/btf.h>
 #include <linux/fs.h>
 #include <linux/hrtimer.h>
 
@@ -32,6 +33,11 @@ hrtimer_setup(struct hrtimer *timer,
 	hrtimer_init(timer, clock, mode);
 	timer->function = function;
 }
+#endif
+
+/* 7.0: all arguments of all functions for BPF programs have to be trusted. */
+#ifndef KF_TRUSTED_ARGS
+#define KF_TRUSTED_ARGS 0
 #endif
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * The table of services, and what is uncommon about dispatch.h.
  */
-#include <linux/jump_label.h>
+#include <linux/jump_label_ratelimit.h>
 #include <linux/kernel.h>
 #include <linux/timekeeping.h>
 
@@ -75,7 +75,7 @@ s64 hcall_forward(struct hcall_call *call, u32 index)
 /**
  * hcall_not_handled() - answer and count a call that goes to no service
  * @call:   the call
- * @policy: of its class; if KVM_HCALL_HANDLE, nobody serves the class
+ * @policy: of its class; if KVM_HCALL_HANDLE, no service of ours has the class
  *
  * Return: the guest's result.
  */
@@ -87,46 +87,65 @@ s64 hcall_not_handled(struct hcall_call *call, u8 policy)
 	struct hcall_counts __percpu *counts = &call->vm->stats->of[index];
 	s64 result = -HCALL_ENOSYS;
 
-	this_cpu_inc(counts->calls);
-	if (policy == KVM_HCALL_FORWARD && call->door == HCALL_DOOR_REGISTER)
+	if (policy == KVM_HCALL_FORWARD && call->door == HCALL_DOOR_REGISTER) {
+		this_cpu_inc(counts->calls);
 		return hcall_forward(call, index);
+	}
 	if (policy == KVM_HCALL_DENY) {
 		this_cpu_inc(counts->denied);
 		result = -HCALL_EPERM;
 	} else if (policy == KVM_HCALL_FORWARD) {
 		result = -HCALL_EOPNOTSUPP;
+	} else {
+		result = hcall_bpf_serve(call);
 	}
-	this_cpu_inc(counts->errors);
+	if (result == HCALL_DEFER)
+		return result;
+	this_cpu_inc(counts->calls);
+	this_cpu_add(counts->bytes, call->bytes);
+	if (result < 0)
+		this_cpu_inc(counts->errors);
 	return result;
 }
 
 /* ---- Who watches ------------------------------------------------------------ */
 
-/* On as long as anybody does: one branch for all calls that nobody watches. */
-DEFINE_STATIC_KEY_FALSE(hcall_watched);
+/*
+ * On as long as anybody does, and a second longer: to patch the code stops all
+ * CPUs, and he may come again.
+ */
+DEFINE_STATIC_KEY_DEFERRED_FALSE(hcall_watched, HZ);
 
 int hcall_watch(void)
 {
-	static_branch_inc(&hcall_watched);
+	static_branch_deferred_inc(&hcall_watched);
 	return 0;
 }
 
 void hcall_unwatch(void)
 {
-	static_branch_dec(&hcall_watched);
+	static_branch_slow_dec_deferred(&hcall_watched);
+}
+
+/* Before the module goes. */
+void hcall_watch_exit(void)
+{
+	static_key_deferred_flush(&hcall_watched);
 }
 
 /* hcall_dispatch() if somebody watches. */
 s64 hcall_dispatch_watched(struct hcall_call *call)
 {
-	u64 start_ns;
+	bool timed = trace_hcall_exit_enabled();
+	u64 start_ns = 0;
 	s64 result;
 
 	trace_hcall_enter(call);
-	start_ns = ktime_get_ns();
-	result = hcall_answer(call);
+	if (timed)
+		start_ns = ktime_get_ns();
+	result = hcall_bpf_call(call);
 	/* It has not been answered yet, and will enter again. */
-	if (result != HCALL_DEFER)
+	if (timed && result != HCALL_DEFER)
 		trace_hcall_exit(call, result, ktime_get_ns() - start_ns);
 	return result;
 }

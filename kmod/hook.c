@@ -581,6 +581,15 @@ void hcall_sleepers_free(struct hcall_sleepers *sleepers)
 }
 
 /**
+ * hcall_vcpus() - how many there are now
+ * @vm: in a call
+ */
+u32 hcall_vcpus(const struct hcall_vm *vm)
+{
+	return atomic_read(&vm->binding.kvm->online_vcpus);
+}
+
+/**
  * hcall_vcpu() - which vCPU makes a call
  * @call: not on the worker
  *

@@ -171,6 +171,8 @@ struct hcall_events {
  * @timers:    HCALL_TIMERS of them, see hcall/timer.c
  * @timer_lock: one ARM or CANCEL at a time
  * @async:     batches on their way, see async.c
+ * @node:      in the list of VMs that bpf.c keeps
+ * @told:      a bit for each set of programs that knows of this VM
  */
 struct hcall_vm {
 	struct hcall_binding binding;
@@ -197,6 +199,9 @@ struct hcall_vm {
 		struct list_head queue;
 		atomic_t pending; /* batches, at most HCALL_BATCH_MAX_PENDING */
 	} async;
+
+	struct list_head node;
+	u32 told;
 };
 
 /* ---- A call -------------------------------------------------------------- */
@@ -228,6 +233,8 @@ enum hcall_after {
  * @bytes:       OUT: moved from or to guest memory, for the statistics
  * @exit_reason: OUT: with HCALL_AFTER_EXIT
  * @exit_code:   OUT: with HCALL_AFTER_EXIT
+ * @result:      for BPF programs, see bpf.c; nobody else sets it
+ * @delayed_ns:  the same
  */
 struct hcall_call {
 	struct hcall_vm *vm;
@@ -240,6 +247,8 @@ struct hcall_call {
 	u64 bytes;
 	u32 exit_reason;
 	u32 exit_code;
+	s64 result;
+	u64 delayed_ns;
 };
 
 /**
@@ -296,6 +305,7 @@ s64 hcall_error(long error);
 s64 hcall_forward(struct hcall_call *call, u32 index);
 int hcall_watch(void);
 void hcall_unwatch(void);
+void hcall_watch_exit(void);
 
 extern const struct hcall_service *const hcall_services[256];
 
@@ -335,6 +345,19 @@ void hcall_events_free(struct hcall_vm *vm);
 int hcall_timers_init(struct hcall_vm *vm);
 void hcall_timers_free(struct hcall_vm *vm);
 
+/* bpf.c */
+s64 hcall_bpf_call(struct hcall_call *call);
+s64 hcall_bpf_serve(struct hcall_call *call);
+u64 hcall_bpf_functions(struct hcall_vm *vm, u32 class_id);
+void hcall_bpf_bind(struct hcall_vm *vm);
+void hcall_bpf_unbind(struct hcall_vm *vm);
+int hcall_bpf_init(void);
+void hcall_bpf_register(void);
+void hcall_bpf_exit(void);
+
+/* hcall/sys.c, what DEVICE says */
+void hcall_dev_describe(struct hcall_dev *dev, struct hcall_device *info);
+
 /* vm.c */
 void hcall_dev_init(struct hcall_dev *dev, const struct hcall_service *service,
 		    struct hcall_vm *vm, const struct kvm_hcall_add *add);
@@ -360,6 +383,7 @@ void hcall_vm_leave(struct hcall_vm *vm, int idx);
 void hcall_sleepers_init(struct hcall_sleepers *sleepers, struct hcall_vm *vm);
 void hcall_sleepers_free(struct hcall_sleepers *sleepers);
 u32 hcall_vcpu(const struct hcall_call *call);
+u32 hcall_vcpus(const struct hcall_vm *vm);
 int hcall_vcpu_by_id(struct hcall_vm *vm, u32 id);
 bool hcall_may_sleep(const struct hcall_call *call);
 void hcall_sleep(struct hcall_sleepers *sleepers, struct hcall_call *call);

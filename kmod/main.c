@@ -20,16 +20,28 @@ static int __init hcall_init(void)
 	ret = hcall_hook_attach();
 	if (ret)
 		return ret;
+	ret = hcall_bpf_init();
+	if (ret)
+		goto hook;
 	ret = hcall_vm_init();
 	if (ret)
-		hcall_hook_detach();
+		goto bpf;
+	hcall_bpf_register();
+	return 0;
+
+bpf:
+	hcall_bpf_exit();
+hook:
+	hcall_hook_detach();
 	return ret;
 }
 
 static void __exit hcall_exit(void)
 {
 	hcall_vm_exit();
+	hcall_bpf_exit();
 	hcall_hook_detach();
+	hcall_watch_exit();
 }
 
 module_init(hcall_init);

@@ -62,6 +62,7 @@ static int vm_release(struct inode *inode, struct file *file)
 	if (vm->vm_file) {
 		hcall_hook_unbind(vm);
 		hcall_async_stop(vm);
+		hcall_bpf_unbind(vm);
 	}
 	hcall_timers_free(vm);
 	for (i = 0; i < HCALL_NR_INDEX * KVM_HCALL_MAX_UNITS; i++) {
@@ -92,8 +93,11 @@ static long vm_bind(struct hcall_vm *vm, const struct kvm_hcall_bind *bind)
 	file = fget(bind->vm_fd);
 	if (!file)
 		return -EBADF;
+	/* Programs know of it before its first call. */
+	hcall_bpf_bind(vm);
 	ret = hcall_hook_bind(vm, file);
 	if (ret) {
+		hcall_bpf_unbind(vm);
 		fput(file);
 		return ret;
 	}

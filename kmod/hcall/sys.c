@@ -25,7 +25,8 @@ static s64 sys_probe(struct hcall_call *call)
 		return READ_ONCE(call->vm->functions[class_id]);
 	default:
 		service = hcall_service(class_id);
-		return service ? service->functions : 0;
+		return service ? service->functions :
+				 hcall_bpf_functions(call->vm, class_id);
 	}
 }
 
@@ -44,6 +45,23 @@ static struct hcall_dev *sys_device_at(struct hcall_vm *vm, u64 index)
 	return NULL;
 }
 
+/**
+ * hcall_dev_describe() - what a guest may know of a device
+ * @dev:  the device
+ * @info: OUT; zeroes before
+ *
+ * Context: a call.
+ */
+void hcall_dev_describe(struct hcall_dev *dev, struct hcall_device *info)
+{
+	info->class_id = dev->service->class_id;
+	info->unit = dev->unit;
+	info->flags = dev->flags;
+	info->channel = dev->channel;
+	memcpy(info->name, dev->name, sizeof(info->name));
+	dev->service->describe(dev, info);
+}
+
 static s64 sys_device(struct hcall_call *call)
 {
 	u64 bytes = call->args[2];
@@ -55,14 +73,7 @@ static s64 sys_device(struct hcall_call *call)
 	dev = sys_device_at(call->vm, call->args[0]);
 	if (!dev)
 		return -HCALL_ENODEV;
-
-	info.class_id = dev->service->class_id;
-	info.unit = dev->unit;
-	info.flags = dev->flags;
-	info.channel = dev->channel;
-	memcpy(info.name, dev->name, sizeof(info.name));
-	dev->service->describe(dev, &info);
-
+	hcall_dev_describe(dev, &info);
 	bytes = min(bytes, sizeof(info));
 	if (hcall_write(call->vm, call->args[1], &info, bytes))
 		return -HCALL_EFAULT;

@@ -17,10 +17,9 @@
  * struct hcall_ops.classes: a bit for classes 0 to 0x1f and 0xe0 to 0xff.  The
  * others are nobody's, and have none: only who sees all classes sees them.
  */
-#define HCALL_CLASS_BIT(class_id)                                \
-	((class_id) < 0x20    ? 1ull << ((class_id)&63)          \
-	 : (class_id) >= 0xe0 ? 1ull << (((class_id)-0xc0) & 63) \
-			      : 0)
+#define HCALL_CLASS_BIT(class_id)                                            \
+	((class_id) < 0x20 || (class_id) >= 0xe0 ? 1ull << ((class_id) % 64) \
+						 : 0)
 
 /* struct hcall_ops.flags. */
 #define HCALL_OPS_FAIL_CLOSED	  1 /* once ejected, what it would see is denied */
