@@ -1,0 +1,1052 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Sets of BPF programs (struct hcall_ops): who is asked, in which order, what
+ * they can do to a call, what they cannot, and how they come and go.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "ops.h"
+#include "vmm.h"
+
+#include <linux/kvm_hcall_bpf.h>
+
+/* As hcall.bpf.h has it. */
+struct hcall_ejection {
+	__u32 reason;
+	__u32 vm;
+	__u32 nr;
+	__s64 value;
+	char text[HCALL_EJECTION_TEXT_BYTES];
+};
+
+#include "ops.skel.h"
+#include "rejected.skel.h"
+
+#define SERVED(function) HCALL_NR(0xe3, function)
+
+static struct vm vm;
+static struct ops_bpf *bpf;
+static struct bpf_link *links[HCALL_OPS_MAX + 1];
+static char messages[4096];
+
+static int quiet(enum libbpf_print_level level, const char *format,
+		 va_list args)
+{
+	(void)level;
+	vsnprintf(messages, sizeof(messages), format, args);
+	return 0;
+}
+
+/* ---- Means --------------------------------------------------------------------- */
+
+static void fresh(void)
+{
+	struct ops_bpf *old = bpf;
+
+	libbpf_set_print(quiet);
+	/* What a test that failed left behind. */
+	for (unsigned int i = 0; i < sizeof(links) / sizeof(*links); i++) {
+		bpf_link__destroy(links[i]);
+		links[i] = NULL;
+	}
+	bpf = NULL;
+	ops_bpf__destroy(old);
+	bpf = ops_bpf__open();
+	NEED(bpf);
+}
+
+static void load(void)
+{
+	if (ops_bpf__load(bpf)) {
+		printf("# %s", messages);
+		NEED(!"load");
+	}
+}
+
+static void setup(void)
+{
+	vm_new(&vm);
+	vm_bind(&vm);
+	fresh();
+}
+
+static void done(void)
+{
+	fresh();
+	vm_free(&vm);
+}
+
+/* Return: 0 or -errno; the link is links[i]. */
+static int attach(int i, struct bpf_map *map)
+{
+	links[i] = bpf_map__attach_struct_ops(map);
+	return links[i] ? 0 : -errno;
+}
+
+static void detach(int i)
+{
+	CHECK_EQ(bpf_link__destroy(links[i]), 0);
+	links[i] = NULL;
+}
+
+/* The link has been taken away: its descriptor tells.  Not longer than 5 s. */
+static bool hung_up(int i)
+{
+	struct pollfd poll_link = { .fd = bpf_link__fd(links[i]) };
+
+	return poll(&poll_link, 1, 5000) == 1 && poll_link.revents & POLLHUP;
+}
+
+static bool said_why(void)
+{
+	for (int i = 0;
+	     i < 5000 && !*(volatile __u32 *)&bpf->bss->ejection.reason; i++)
+		usleep(1000);
+	return bpf->bss->ejection.reason;
+}
+
+static const struct seen *seen(unsigned int i)
+{
+	CHECK(i < bpf->bss->nr_seen);
+	return &bpf->bss->seen[i];
+}
+
+#define EXPECT_SEEN(i, what_, set_)             \
+	do {                                    \
+		CHECK_EQ(seen(i)->what, what_); \
+		CHECK_EQ(seen(i)->set, set_);   \
+	} while (0)
+
+static int64_t probe(struct vm *of)
+{
+	return call(of, HCALL_SYS_PROBE, HCALL_CLASS_SYS, 1, 2, 3);
+}
+
+#define PROBED 0x1f
+
+/* ---- What a set can do -------------------------------------------------------------- */
+
+static void sees(void)
+{
+	const struct seen *enter, *leave;
+
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(seen(0)->what, SEEN_ATTACH);
+	CHECK_EQ(call(&vm, HCALL_SYS_RANDOM, RAM, 37, 3, 4), 37);
+	CHECK_EQ(bpf->bss->nr_seen, 3);
+	EXPECT_SEEN(1, SEEN_ENTER, 0);
+	EXPECT_SEEN(2, SEEN_EXIT, 0);
+	enter = seen(1);
+	leave = seen(2);
+	CHECK_EQ(enter->vm, seen(0)->vm);
+	CHECK_EQ(enter->nr, HCALL_SYS_RANDOM);
+	CHECK_EQ(enter->door, 0);
+	CHECK_EQ(enter->vcpu, 0);
+	CHECK_EQ(enter->args[0], RAM);
+	CHECK_EQ(enter->args[1], 37);
+	CHECK_EQ(enter->args[2], 3);
+	CHECK_EQ(enter->args[3], 4);
+	CHECK_EQ(leave->nr, HCALL_SYS_RANDOM);
+	CHECK_EQ(leave->result, 37);
+	CHECK_EQ(leave->bytes, 37);
+	CHECK_EQ(leave->args[1], 37);
+	call_set(&vm.vcpu[2], HCALL_SYS_PROBE, 0, 0, 0, 0);
+	CHECK_EQ(call_run(&vm.vcpu[2]), PROBED);
+	CHECK_EQ(seen(3)->vcpu, 2);
+	detach(0);
+	EXPECT_SEEN(5, SEEN_DETACH, 0);
+	CHECK_EQ(probe(&vm), PROBED);
+	CHECK_EQ(bpf->bss->nr_seen, 6);
+	done();
+}
+
+static void denies(void)
+{
+	struct kvm_hcall_stats before, after;
+
+	setup();
+	load();
+	bpf->bss->set[0].verdict = -HCALL_EROFS;
+	before = vm_stats(&vm, HCALL_CLASS_SYS);
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	memset(at(&vm, RAM), 0, 16);
+	CHECK_EQ(call(&vm, HCALL_SYS_RANDOM, RAM, 16, 0, 0), -HCALL_EROFS);
+	for (int i = 0; i < 16; i++)
+		CHECK_EQ(((char *)at(&vm, RAM))[i], 0);
+	EXPECT_SEEN(2, SEEN_EXIT, 0);
+	CHECK_EQ(seen(2)->result, -HCALL_EROFS);
+	after = vm_stats(&vm, HCALL_CLASS_SYS);
+	CHECK_EQ(after.calls - before.calls, 1);
+	CHECK_EQ(after.errors - before.errors, 1);
+	CHECK_EQ(after.denied - before.denied, 1);
+	CHECK_EQ(after.bytes - before.bytes, 0);
+	/* ... the end of the guest, too. */
+	CHECK_EQ(call(&vm, HCALL_SYS_EXIT, 0, 0, 0, 0), -HCALL_EROFS);
+	bpf->bss->set[0].verdict = -HCALL_ENOSYS;
+	CHECK_EQ(probe(&vm), -HCALL_ENOSYS);
+	detach(0);
+	CHECK_EQ(probe(&vm), PROBED);
+	done();
+}
+
+static void answers(void)
+{
+	struct kvm_hcall_stats before, after;
+
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	bpf->bss->set[0].verdict = HCALL_OPS_ANSWERED;
+	CHECK_EQ(probe(&vm), 0);
+	bpf->bss->set[0].set_result = 1;
+	bpf->bss->set[0].result = 0x123456789abcdef;
+	before = vm_stats(&vm, HCALL_CLASS_SYS);
+	CHECK_EQ(probe(&vm), 0x123456789abcdef);
+	after = vm_stats(&vm, HCALL_CLASS_SYS);
+	CHECK_EQ(after.calls - before.calls, 1);
+	CHECK_EQ(after.errors - before.errors, 0);
+	CHECK_EQ(after.denied - before.denied, 0);
+	bpf->bss->set[0].result = -HCALL_EIO;
+	CHECK_EQ(probe(&vm), -HCALL_EIO);
+	CHECK_EQ(vm_stats(&vm, HCALL_CLASS_SYS).errors - after.errors, 1);
+	/* A class that nobody serves, and one that policy denies. */
+	bpf->bss->set[0].result = 5;
+	CHECK_EQ(call(&vm, HCALL_NR(0x77, 1), 0, 0, 0, 0), 5);
+	CHECK_EQ(vm_policy(&vm, HCALL_CLASS_BLOCK, KVM_HCALL_DENY, 0), 0);
+	CHECK_EQ(call(&vm, HCALL_BLOCK_READ, 0, 0, RAM, 1), 5);
+	/* A guest in 32-bit mode gets the lower half. */
+	bpf->bss->set[0].result = 0x1122334455667788;
+	vcpu_mode(&vm.vcpu[0], MODE_32);
+	CHECK_EQ(probe(&vm), 0x55667788);
+	done();
+}
+
+static void changes_arguments(void)
+{
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(attach(1, bpf->maps.set1), 0);
+	bpf->bss->set[0].arg_index = 1;
+	bpf->bss->set[0].arg = 7;
+	bpf->bss->nr_seen = 0;
+	CHECK_EQ(call(&vm, HCALL_SYS_RANDOM, RAM, 16, 0, 0), 7);
+	CHECK_EQ(seen(0)->args[1], 16);
+	CHECK_EQ(seen(1)->args[1], 7);
+	CHECK_EQ(seen(2)->args[1], 7);
+	CHECK_EQ(seen(3)->args[1], 7);
+	/* What it makes of them is checked as if the guest had said it. */
+	bpf->bss->set[0].arg_index = 0;
+	bpf->bss->set[0].arg = HOLE;
+	CHECK_EQ(call(&vm, HCALL_SYS_RANDOM, RAM, 16, 0, 0), -HCALL_EFAULT);
+	bpf->bss->set[0].arg_index = 4;
+	CHECK_EQ(call(&vm, HCALL_SYS_RANDOM, RAM, 16, 0, 0), 16);
+	/* The guest's registers stay as they are. */
+	CHECK_EQ(vm.vcpu[0].run->exit_reason, KVM_EXIT_IO);
+	done();
+}
+
+static void changes_result(void)
+{
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(attach(1, bpf->maps.set1), 0);
+	bpf->bss->nr_seen = 0;
+	bpf->bss->set[1].change = 1;
+	bpf->bss->set[1].changed = -HCALL_EIO;
+	CHECK_EQ(probe(&vm), -HCALL_EIO);
+	EXPECT_SEEN(2, SEEN_EXIT, 1);
+	CHECK_EQ(seen(2)->result, PROBED);
+	EXPECT_SEEN(3, SEEN_EXIT, 0);
+	CHECK_EQ(seen(3)->result, -HCALL_EIO);
+	/* The launcher's answer is not there yet. */
+	CHECK_EQ(vm_policy(&vm, 0xf0, KVM_HCALL_FORWARD, 1), 0);
+	bpf->bss->nr_seen = 0;
+	call_set(&vm.vcpu[0], HCALL_NR(0xf0, 0), 0, 0, 0, 0);
+	CHECK_EQ(call_run(&vm.vcpu[0]), INT64_MIN);
+	CHECK_EQ(vm.vcpu[0].run->exit_reason, KVM_EXIT_HYPERCALL);
+	vm.vcpu[0].run->hypercall.ret = 77;
+	CHECK_EQ(call_run(&vm.vcpu[0]), 77);
+	CHECK_EQ(seen(2)->after, 3);
+	CHECK_EQ(seen(3)->result, -HCALL_ENOSYS);
+	done();
+}
+
+/* ---- Who is asked --------------------------------------------------------------- */
+
+static void order(void)
+{
+	setup();
+	bpf->struct_ops.set0->order = 5;
+	bpf->struct_ops.set1->order = -5;
+	bpf->struct_ops.set2->order = 5;
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(attach(1, bpf->maps.set1), 0);
+	CHECK_EQ(attach(2, bpf->maps.set2), 0);
+	CHECK_EQ(attach(3, bpf->maps.set3), 0);
+	bpf->bss->nr_seen = 0;
+	CHECK_EQ(probe(&vm), PROBED);
+	CHECK_EQ(bpf->bss->nr_seen, 8);
+	EXPECT_SEEN(0, SEEN_ENTER, 1);
+	EXPECT_SEEN(1, SEEN_ENTER, 3);
+	EXPECT_SEEN(2, SEEN_ENTER, 0);
+	EXPECT_SEEN(3, SEEN_ENTER, 2);
+	EXPECT_SEEN(4, SEEN_EXIT, 2);
+	EXPECT_SEEN(5, SEEN_EXIT, 0);
+	EXPECT_SEEN(6, SEEN_EXIT, 3);
+	EXPECT_SEEN(7, SEEN_EXIT, 1);
+	/* Those after one that denies neither enter nor exit. */
+	bpf->bss->set[3].verdict = -HCALL_EPERM;
+	bpf->bss->nr_seen = 0;
+	CHECK_EQ(probe(&vm), -HCALL_EPERM);
+	CHECK_EQ(bpf->bss->nr_seen, 4);
+	EXPECT_SEEN(1, SEEN_ENTER, 3);
+	EXPECT_SEEN(2, SEEN_EXIT, 3);
+	EXPECT_SEEN(3, SEEN_EXIT, 1);
+	/* One in the middle goes, and comes back last. */
+	bpf->bss->set[3].verdict = 0;
+	detach(0);
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	bpf->bss->nr_seen = 0;
+	CHECK_EQ(probe(&vm), PROBED);
+	EXPECT_SEEN(2, SEEN_ENTER, 2);
+	EXPECT_SEEN(3, SEEN_ENTER, 0);
+	done();
+}
+
+static void classes(void)
+{
+	setup();
+	bpf->struct_ops.set0->classes = HCALL_CLASS_BIT(HCALL_CLASS_TIMER);
+	bpf->struct_ops.set1->classes = HCALL_CLASS_BIT(0xf1);
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(attach(1, bpf->maps.set1), 0);
+	bpf->bss->nr_seen = 0;
+	CHECK_EQ(probe(&vm), PROBED);
+	CHECK_EQ(bpf->bss->nr_seen, 0);
+	CHECK(call(&vm, HCALL_TIMER_NOW, 0, 0, 0, 0) > 0);
+	CHECK_EQ(bpf->bss->nr_seen, 2);
+	EXPECT_SEEN(0, SEEN_ENTER, 0);
+	CHECK_EQ(call(&vm, HCALL_NR(0xf1, 0), 0, 0, 0, 0), -HCALL_ENOSYS);
+	CHECK_EQ(bpf->bss->nr_seen, 4);
+	EXPECT_SEEN(2, SEEN_ENTER, 1);
+	CHECK_EQ(call(&vm, HCALL_NR(0xb1, 0), 0, 0, 0, 0), -HCALL_ENOSYS);
+	CHECK_EQ(bpf->bss->nr_seen, 4);
+	done();
+}
+
+/* A set that is for one VM. */
+static void one_vm(void)
+{
+	struct vm other;
+	__u32 id;
+
+	setup();
+	vm_new(&other);
+	vm_bind(&other);
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(probe(&other), PROBED);
+	CHECK_EQ(seen(2)->what, SEEN_ENTER);
+	id = seen(2)->vm;
+
+	fresh();
+	bpf->struct_ops.set1->vm = id;
+	bpf->struct_ops.set2->vm = 4000000;
+	load();
+	bpf->bss->set[1].verdict = -HCALL_EPERM;
+	CHECK_EQ(attach(2, bpf->maps.set2), -ENOENT);
+	CHECK_EQ(attach(1, bpf->maps.set1), 0);
+	for (int i = 0; i < 1000; i++)
+		CHECK_EQ(probe(&vm), PROBED);
+	CHECK_EQ(bpf->bss->nr_seen, 1); /* attach */
+	CHECK_EQ(seen(0)->vm, id);
+	CHECK_EQ(probe(&other), -HCALL_EPERM);
+	CHECK_EQ(bpf->bss->nr_seen, 3);
+
+	/* With its VM it goes; the next one has the same number. */
+	vm_free(&other);
+	vm_new(&other);
+	vm_bind(&other);
+	CHECK_EQ(probe(&other), PROBED);
+	CHECK(hung_up(1));
+	CHECK(said_why());
+	CHECK_EQ(bpf->bss->ejection.reason, HCALL_EJECTED_VM_CLOSED);
+	CHECK_EQ(bpf->bss->ejection.vm, id);
+	CHECK(strstr(bpf->bss->ejection.text, "is closed"));
+	for (int i = 0; i < 1000; i++)
+		CHECK_EQ(probe(&other), PROBED);
+	CHECK_EQ(bpf->bss->nr_seen, 4); /* detach */
+	EXPECT_SEEN(3, SEEN_DETACH, 1);
+
+	fresh();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(probe(&other), PROBED);
+	CHECK_EQ(seen(2)->vm, id);
+	vm_free(&other);
+	done();
+}
+
+static void vms_come_and_go(void)
+{
+	struct vm other;
+
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(bpf->bss->nr_seen, 1);
+	EXPECT_SEEN(0, SEEN_ATTACH, 0);
+	vm_new(&other);
+	CHECK_EQ(bpf->bss->nr_seen, 1);
+	vm_bind(&other);
+	CHECK_EQ(bpf->bss->nr_seen, 2);
+	EXPECT_SEEN(1, SEEN_ATTACH, 0);
+	CHECK(seen(1)->vm != seen(0)->vm);
+	vm_free(&other);
+	CHECK_EQ(bpf->bss->nr_seen, 3);
+	EXPECT_SEEN(2, SEEN_DETACH, 0);
+	CHECK_EQ(seen(2)->vm, seen(1)->vm);
+	detach(0);
+	CHECK_EQ(bpf->bss->nr_seen, 4);
+	EXPECT_SEEN(3, SEEN_DETACH, 0);
+	CHECK_EQ(seen(3)->vm, seen(0)->vm);
+	done();
+}
+
+/* Elements of batches are calls like others; those that wait, enter once. */
+static void doors(void)
+{
+	struct hcall_op *op;
+
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	bpf->bss->nr_seen = 0;
+	op = at(&vm, RAM);
+	memset(op, 0, 3 * sizeof(*op));
+	for (int i = 0; i < 3; i++) {
+		op[i].number = HCALL_SYS_RANDOM;
+		op[i].args[0] = RAM2;
+		op[i].args[1] = 10 + i;
+	}
+	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 3, 0, 0), 3);
+	CHECK_EQ(bpf->bss->nr_seen, 8);
+	for (int i = 0; i < 3; i++) {
+		EXPECT_SEEN(1 + 2 * i, SEEN_ENTER, 0);
+		CHECK_EQ(seen(1 + 2 * i)->door, 1);
+		CHECK_EQ(seen(2 + 2 * i)->result, 10 + i);
+		CHECK_EQ(op[i].result, 10 + i);
+	}
+	CHECK_EQ(seen(7)->result, 3);
+
+	vm_disk(&vm, "disk", make_disk("ops", 65536), 0);
+	bpf->bss->nr_seen = 0;
+	memset(op, 0, 2 * sizeof(*op));
+	op[0].number = HCALL_BLOCK_FLUSH;
+	op[1].number = HCALL_SYS_RANDOM;
+	op[1].args[0] = RAM2;
+	op[1].args[1] = 9;
+	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 2, HCALL_BATCH_ASYNC, 900), 2);
+	for (int i = 0; i < 5000 && !(op[1].flags & HCALL_OP_DONE); i++)
+		usleep(1000);
+	CHECK_EQ(op[0].result, 0);
+	CHECK_EQ(op[1].result, 9);
+	CHECK_EQ(bpf->bss->nr_seen, 6);
+	for (unsigned int i = 0, enters = 0; i < 6; i++) {
+		enters += seen(i)->what == SEEN_ENTER && seen(i)->door == 2;
+		if (seen(i)->door == 2)
+			CHECK_EQ(seen(i)->vcpu, -1);
+		if (i == 5)
+			CHECK_EQ(enters, 2);
+	}
+	done();
+}
+
+/* ---- Who does wrong ------------------------------------------------------------- */
+
+static void expect_ejected(int i, __u32 reason, __s64 value, const char *text)
+{
+	CHECK(hung_up(i));
+	CHECK(said_why());
+	CHECK_EQ(bpf->bss->ejection.reason, reason);
+	CHECK_EQ(bpf->bss->ejection.value, value);
+	CHECK_EQ(bpf->bss->ejection.nr, HCALL_SYS_PROBE);
+	if (!strstr(bpf->bss->ejection.text, text))
+		printf("# %s\n", bpf->bss->ejection.text);
+	CHECK(strstr(bpf->bss->ejection.text, text));
+	/* Nobody asks it any more. */
+	bpf->bss->nr_seen = 0;
+	CHECK_EQ(probe(&vm), PROBED);
+	CHECK_EQ(bpf->bss->nr_seen, 0);
+	detach(i);
+	memset(&bpf->bss->ejection, 0, sizeof(bpf->bss->ejection));
+	memset(bpf->bss->set, 0, sizeof(bpf->bss->set));
+}
+
+static void nonsense(void)
+{
+	static const int verdicts[] = { 2,    INT32_MAX, -2,	   -529,
+					-999, -4096,	 INT32_MIN };
+	static const int64_t results[] = { -2, -529, INT64_MIN, -1001 };
+
+	setup();
+	load();
+	for (unsigned int i = 0; i < 7; i++) {
+		CHECK_EQ(attach(0, bpf->maps.set0), 0);
+		bpf->bss->set[0].verdict = verdicts[i];
+		CHECK_EQ(probe(&vm), PROBED);
+		expect_ejected(0, HCALL_EJECTED_ENTER, verdicts[i],
+			       "enter() returned");
+	}
+	for (unsigned int i = 0; i < 4; i++) {
+		CHECK_EQ(attach(0, bpf->maps.set0), 0);
+		bpf->bss->set[0].verdict = HCALL_OPS_ANSWERED;
+		bpf->bss->set[0].set_result = 1;
+		bpf->bss->set[0].result = results[i];
+		CHECK_EQ(probe(&vm), PROBED);
+		expect_ejected(0, HCALL_EJECTED_RESULT, results[i], "enter()");
+		CHECK_EQ(attach(0, bpf->maps.set0), 0);
+		bpf->bss->set[0].change = 1;
+		bpf->bss->set[0].changed = results[i];
+		CHECK_EQ(probe(&vm), PROBED);
+		expect_ejected(0, HCALL_EJECTED_RESULT, results[i], "exit()");
+	}
+	done();
+}
+
+/* One that is ejected does not take the others along. */
+static void others_stay(void)
+{
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(attach(1, bpf->maps.set1), 0);
+	bpf->bss->set[0].verdict = 7;
+	bpf->bss->set[1].verdict = -HCALL_EPERM;
+	CHECK_EQ(probe(&vm), -HCALL_EPERM);
+	CHECK(hung_up(0));
+	CHECK_EQ(bpf->bss->ejected_set, 0);
+	CHECK_EQ(probe(&vm), -HCALL_EPERM);
+	done();
+}
+
+static void fail_closed(void)
+{
+	setup();
+	bpf->struct_ops.set0->flags = HCALL_OPS_FAIL_CLOSED;
+	bpf->struct_ops.set0->classes = HCALL_CLASS_BIT(HCALL_CLASS_SYS);
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(probe(&vm), PROBED);
+	bpf->bss->set[0].verdict = 9;
+	CHECK_EQ(probe(&vm), PROBED);
+	CHECK(said_why());
+	for (int i = 0; i < 100; i++)
+		CHECK_EQ(probe(&vm), -HCALL_EPERM);
+	CHECK(call(&vm, HCALL_TIMER_NOW, 0, 0, 0, 0) > 0);
+	detach(0);
+	CHECK_EQ(probe(&vm), PROBED);
+	done();
+}
+
+/* ---- Classes that programs serve ------------------------------------------------------ */
+
+static void serves(void)
+{
+	setup();
+	load();
+	CHECK_EQ(call(&vm, HCALL_SYS_PROBE, 0xe3, 0, 0, 0), 0);
+	CHECK_EQ(attach(0, bpf->maps.server), 0);
+	CHECK_EQ(call(&vm, HCALL_SYS_PROBE, 0xe3, 0, 0, 0), 0x7f);
+	CHECK_EQ(call(&vm, HCALL_SYS_PROBE, 0xe4, 0, 0, 0), 0);
+	for (int door = 0; door < DOORS; door++) {
+		CHECK_EQ(call_door(&vm, door, SERVED(0), 40, 2, 0, 0), 42);
+		CHECK_EQ(call_door(&vm, door, SERVED(1), 0, 0, 0, 0),
+			 -HCALL_EAGAIN);
+		strcpy(at(&vm, RAM), "fifteen letters");
+		memset(at(&vm, RAM2 - 8), 0, 16);
+		CHECK_EQ(call_door(&vm, door, SERVED(2), RAM, RAM2 - 8, 0, 0),
+			 16);
+		CHECK(!memcmp(at(&vm, RAM2 - 8), "fifteen ", 8));
+		CHECK(!memcmp(at(&vm, RAM2), "letters", 8));
+		CHECK_EQ(call_door(&vm, door, SERVED(2), HOLE, RAM, 0, 0),
+			 -HCALL_EFAULT);
+		CHECK_EQ(call_door(&vm, door, SERVED(2), RAM, ROM, 0, 0),
+			 -HCALL_EFAULT);
+		CHECK_EQ(call_door(&vm, door, SERVED(7), 0, 0, 0, 0),
+			 -HCALL_ENOSYS);
+		CHECK_EQ(call_door(&vm, door, SERVED(200), 0, 0, 0, 0),
+			 -HCALL_ENOSYS);
+	}
+	CHECK_EQ(call(&vm, HCALL_NR(0xe4, 0), 1, 2, 0, 0), -HCALL_ENOSYS);
+	/* The launcher's policy comes first. */
+	CHECK_EQ(vm_policy(&vm, 0xe3, KVM_HCALL_DENY, 0), 0);
+	CHECK_EQ(call(&vm, HCALL_SYS_PROBE, 0xe3, 0, 0, 0), 0);
+	CHECK_EQ(call(&vm, SERVED(0), 1, 2, 0, 0), -HCALL_EPERM);
+	CHECK_EQ(vm_policy(&vm, 0xe3, KVM_HCALL_HANDLE, 0), 0);
+	CHECK_EQ(call(&vm, SERVED(0), 1, 2, 0, 0), 3);
+	/* Others see these calls, too. */
+	CHECK_EQ(attach(1, bpf->maps.set1), 0);
+	bpf->bss->nr_seen = 0;
+	CHECK_EQ(call(&vm, SERVED(0), 1, 2, 0, 0), 3);
+	CHECK_EQ(bpf->bss->nr_seen, 3);
+	EXPECT_SEEN(0, SEEN_ENTER, 1);
+	EXPECT_SEEN(1, SEEN_SERVE, SERVER);
+	EXPECT_SEEN(2, SEEN_EXIT, 1);
+	CHECK_EQ(seen(2)->result, 3);
+	/* Events, and waiting. */
+	CHECK_EQ(call(&vm, SERVED(5), 700, 0, 0, 0), 1);
+	CHECK(channel_take(&vm, 700));
+	detach(1);
+	detach(0);
+	CHECK_EQ(call(&vm, HCALL_SYS_PROBE, 0xe3, 0, 0, 0), 0);
+	CHECK_EQ(call(&vm, SERVED(0), 1, 2, 0, 0), -HCALL_ENOSYS);
+	done();
+}
+
+static void serves_once(void)
+{
+	struct kvm_hcall_stats before, after;
+
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.server), 0);
+	CHECK_EQ(attach(1, bpf->maps.rival), -EBUSY);
+	before = vm_stats(&vm, 0xe3);
+	CHECK_EQ(call(&vm, SERVED(2), RAM, RAM + 64, 0, 0), 16);
+	CHECK_EQ(call(&vm, SERVED(1), 0, 0, 0, 0), -HCALL_EAGAIN);
+	after = vm_stats(&vm, 0xe3);
+	CHECK_EQ(after.calls - before.calls, 2);
+	CHECK_EQ(after.bytes - before.bytes, 32);
+	CHECK_EQ(after.errors - before.errors, 1);
+	detach(0);
+	CHECK_EQ(attach(1, bpf->maps.rival), 0);
+	CHECK_EQ(call(&vm, HCALL_SYS_PROBE, 0xe3, 0, 0, 0), 1);
+	done();
+}
+
+static void serves_nonsense(void)
+{
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.server), 0);
+	CHECK_EQ(call(&vm, SERVED(3), 0, 0, 0, 0), -HCALL_EIO);
+	CHECK(hung_up(0));
+	CHECK(said_why());
+	CHECK_EQ(bpf->bss->ejection.reason, HCALL_EJECTED_RESULT);
+	CHECK(strstr(bpf->bss->ejection.text, "serve() gave the result -4000"));
+	CHECK_EQ(call(&vm, SERVED(0), 1, 2, 0, 0), -HCALL_ENOSYS);
+	CHECK_EQ(call(&vm, HCALL_SYS_PROBE, 0xe3, 0, 0, 0), 0);
+	detach(0);
+	CHECK_EQ(attach(0, bpf->maps.server), 0);
+	CHECK_EQ(call(&vm, SERVED(0), 1, 2, 0, 0), 3);
+	done();
+}
+
+/* ---- Limits -------------------------------------------------------------------- */
+
+static void limits(void)
+{
+	setup();
+	load();
+	for (int i = 0; i < HCALL_OPS_MAX; i++)
+		CHECK_EQ(attach(i, bpf->maps.set0), 0);
+	CHECK_EQ(attach(HCALL_OPS_MAX, bpf->maps.set1), -ENOSPC);
+	bpf->bss->nr_seen = 0;
+	CHECK_EQ(probe(&vm), PROBED);
+	CHECK_EQ(bpf->bss->nr_seen, 2 * HCALL_OPS_MAX);
+	detach(3);
+	CHECK_EQ(attach(3, bpf->maps.set1), 0);
+	for (int i = 0; i < HCALL_OPS_MAX; i++)
+		detach(i);
+	bpf->bss->nr_seen = 0;
+	CHECK_EQ(probe(&vm), PROBED);
+	CHECK_EQ(bpf->bss->nr_seen, 0);
+	done();
+}
+
+static void fields(void)
+{
+	struct bpf_map *wrong[10];
+
+	setup();
+	load();
+	wrong[0] = bpf->maps.wrong_nothing;
+	wrong[1] = bpf->maps.wrong_no_name;
+	wrong[2] = bpf->maps.wrong_long_name;
+	wrong[3] = bpf->maps.wrong_bad_name;
+	wrong[4] = bpf->maps.wrong_flags;
+	wrong[5] = bpf->maps.wrong_low_class;
+	wrong[6] = bpf->maps.wrong_high_class;
+	wrong[7] = bpf->maps.wrong_no_functions;
+	wrong[8] = bpf->maps.wrong_bit63;
+	wrong[9] = bpf->maps.wrong_no_serve;
+	for (int i = 0; i < 10; i++) {
+		printf("# %s\n", bpf_map__name(wrong[i]));
+		CHECK_EQ(attach(0, wrong[i]), -EINVAL);
+	}
+	CHECK_EQ(probe(&vm), PROBED);
+	done();
+}
+
+static void verifier(void)
+{
+	static const struct {
+		const char *program, *says;
+	} mistakes[] = {
+		{ "out_of_bounds", "unbounded min value is not allowed" },
+		{ "endless", "infinite loop detected" },
+		{ "writes_field", "only read is supported" },
+		{ "beyond_call", "access beyond struct hcall_call" },
+		{ "sleeps", "program must be sleepable" },
+		{ "own_call", "must point to scalar" },
+		{ "other_pointer", "must be" },
+		{ "short_buffer",
+		  "memory, len pair leads to invalid memory access" },
+		{ "unbounded_size", "R4" },
+		{ "tracepoint", "is not allowed" },
+	};
+	static char log[1 << 20];
+
+	setup();
+	for (unsigned int i = 0; i < sizeof(mistakes) / sizeof(*mistakes);
+	     i++) {
+		struct rejected_bpf *rejected = rejected_bpf__open();
+		struct bpf_program *program;
+		struct bpf_map *map;
+		char name[64];
+
+		NEED(rejected);
+		snprintf(name, sizeof(name), "ops_%s", mistakes[i].program);
+		bpf_object__for_each_map(map, rejected->obj)
+		{
+			if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
+				bpf_map__set_autocreate(
+					map, !strcmp(bpf_map__name(map), name));
+		}
+		bpf_object__for_each_program(program, rejected->obj)
+		{
+			bool it = !strcmp(bpf_program__name(program),
+					  mistakes[i].program);
+
+			bpf_program__set_autoload(program, it);
+			if (it) {
+				log[0] = 0;
+				bpf_program__set_log_buf(program, log,
+							 sizeof(log));
+				bpf_program__set_log_level(program, 1);
+			}
+		}
+		CHECK(rejected_bpf__load(rejected));
+		printf("# %s: %s\n", mistakes[i].program, mistakes[i].says);
+		if (!strstr(log, mistakes[i].says))
+			printf("# but: %s\n", log);
+		CHECK(strstr(log, mistakes[i].says));
+		rejected_bpf__destroy(rejected);
+	}
+	done();
+}
+
+/* ---- Functions that programs can call ----------------------------------------------- */
+
+static int kfunc(__u64 what, __u64 gpa, __u64 unit, __u32 bytes)
+{
+	bpf->bss->kfunc_class = what;
+	bpf->bss->kfunc_gpa = gpa;
+	bpf->bss->kfunc_unit = unit;
+	bpf->bss->kfunc_bytes = bytes;
+	bpf->bss->kfunc_result = 12345;
+	CHECK_EQ(probe(&vm), PROBED);
+	return bpf->bss->kfunc_result;
+}
+
+static void kfuncs(void)
+{
+	struct kvm_hcall_stats before;
+	char comm[16];
+
+	setup();
+	vm_disk(&vm, "a-disk", make_disk("kfuncs", 65536),
+		KVM_HCALL_ADD_READONLY);
+	load();
+	CHECK_EQ(attach(0, bpf->maps.kfunc_set), 0);
+	before = vm_stats(&vm, HCALL_CLASS_SYS);
+
+	kfunc(KFUNC_VM, 0, 0, 0);
+	CHECK(bpf->bss->vm_facts.id >= 1);
+	CHECK_EQ(bpf->bss->vm_facts.pid, getpid());
+	CHECK_EQ(bpf->bss->vm_facts.vcpus, MAX_VCPUS);
+	CHECK_EQ(bpf->bss->vm_facts.flags, 0);
+	prctl(PR_GET_NAME, comm);
+	CHECK(!strcmp(bpf->bss->vm_facts.comm, comm));
+
+	CHECK_EQ(kfunc(KFUNC_DEVICE, 0, 0, 0), 0);
+	CHECK(!strcmp(bpf->bss->device_facts.name, "a-disk"));
+	CHECK_EQ(bpf->bss->device_facts.flags, HCALL_DEVICE_READONLY);
+	CHECK_EQ(bpf->bss->device_facts.u.block.sectors, 128);
+	CHECK_EQ(kfunc(KFUNC_DEVICE, 0, 1, 0), -ENODEV);
+	CHECK_EQ(bpf->bss->device_facts.name[0], 0);
+	CHECK_EQ(kfunc(KFUNC_DEVICE, 0, UINT32_MAX, 0), -ENODEV);
+
+	for (int i = 0; i < KFUNC_BYTES; i++)
+		((char *)at(&vm, RAM2 - 100))[i < 100 ? i : 0] = (char)i;
+	memset(at(&vm, RAM2 - 100), 'a', 100);
+	memset(at(&vm, RAM2), 'b', KFUNC_BYTES);
+	CHECK_EQ(kfunc(KFUNC_READ, RAM2 - 100, 0, 300), 0);
+	CHECK_EQ(bpf->bss->kfunc_data[99], 'a');
+	CHECK_EQ(bpf->bss->kfunc_data[100], 'b');
+	CHECK_EQ(bpf->bss->kfunc_data[299], 'b');
+	CHECK_EQ(bpf->bss->kfunc_data[300], 0);
+	CHECK_EQ(kfunc(KFUNC_READ, RAM, 0, 0), -EFAULT);
+	CHECK_EQ(kfunc(KFUNC_READ, HOLE, 0, 1), -EFAULT);
+	CHECK_EQ(kfunc(KFUNC_READ, HOLE - 1, 0, 2), -EFAULT);
+	CHECK_EQ(kfunc(KFUNC_READ, UINT64_MAX, 0, 2), -EFAULT);
+	CHECK_EQ(kfunc(KFUNC_READ, ROM, 0, 8), 0);
+	CHECK_EQ(kfunc(KFUNC_WRITE, ROM, 0, 8), -EFAULT);
+	memset(bpf->bss->kfunc_data, 'w', KFUNC_BYTES);
+	CHECK_EQ(kfunc(KFUNC_WRITE, RAM2 - 1, 0, KFUNC_BYTES), 0);
+	CHECK_EQ(*(char *)at(&vm, RAM2 - 2), 'a');
+	CHECK_EQ(*(char *)at(&vm, RAM2 - 1), 'w');
+	CHECK_EQ(((char *)at(&vm, RAM2))[KFUNC_BYTES - 2], 'w');
+	CHECK_EQ(((char *)at(&vm, RAM2))[KFUNC_BYTES - 1], 'b');
+	/* All or nothing. */
+	CHECK_EQ(kfunc(KFUNC_WRITE, HOLE - 8, 0, 16), -EFAULT);
+	CHECK_EQ(*(char *)at(&vm, HOLE - 8), 0);
+	CHECK_EQ(kfunc(KFUNC_BIG, RAM, 0, 0), -E2BIG);
+	CHECK_EQ(kfunc(KFUNC_MEGABYTE, RAM, 0, 0), 0);
+	CHECK_EQ(*(char *)at(&vm, RAM + HCALL_BPF_MAX_BYTES - 1), 0);
+
+	CHECK_EQ(kfunc(KFUNC_FIRE, 0, 800, 0), 1);
+	CHECK_EQ(kfunc(KFUNC_FIRE, 0, 800, 0), 0);
+	CHECK(channel_take(&vm, 800));
+	CHECK_EQ(kfunc(KFUNC_FIRE, 0, HCALL_CHANNELS, 0), -EINVAL);
+	CHECK_EQ(kfunc(KFUNC_FIRE, 0, UINT32_MAX, 0), -EINVAL);
+	CHECK_EQ(kfunc(KFUNC_SET_ARG, 0, 4, 0), -EINVAL);
+	CHECK_EQ(kfunc(KFUNC_SET_ARG, 0, 3, 0), 0);
+	/* What a program copies in enter is not the guest's. */
+	CHECK_EQ(vm_stats(&vm, HCALL_CLASS_SYS).bytes - before.bytes, 0);
+	done();
+}
+
+static uint64_t delayed(__u64 ns, __u64 more, int want)
+{
+	uint64_t begun = now_ns();
+
+	CHECK_EQ(kfunc(KFUNC_DELAY, ns, more, 0), want);
+	return now_ns() - begun;
+}
+
+static void delay(void)
+{
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.kfunc_set), 0);
+	CHECK(delayed(50000000, 0, 0) >= 50000000);
+	CHECK(delayed(200000000, 300000000, 0) >= 500000000);
+	CHECK(delayed(HCALL_BPF_MAX_DELAY_NS + 1, 0, -EINVAL) < 500000000);
+	CHECK(delayed(UINT64_MAX, 0, -EINVAL) < 500000000);
+	/* Together it would be too long: the second did not wait. */
+	CHECK(delayed(100000000, 950000000, -EINVAL) < 800000000);
+	CHECK(delayed(0, 0, 0) < 500000000);
+	done();
+}
+
+/* Kill a launcher whose call is being delayed: it goes at once. */
+static void delay_killed(void)
+{
+	uint64_t begun;
+	int status;
+	pid_t pid;
+
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.kfunc_set), 0);
+	bpf->bss->kfunc_class = KFUNC_DELAY;
+	bpf->bss->kfunc_gpa = HCALL_BPF_MAX_DELAY_NS;
+	bpf->bss->kfunc_unit = 0;
+	pid = fork();
+	NEED(pid >= 0);
+	if (!pid) {
+		static struct vm mine;
+
+		vm_new(&mine);
+		vm_bind(&mine);
+		for (;;)
+			probe(&mine);
+	}
+	usleep(600000);
+	begun = now_ns();
+	kill(pid, SIGKILL);
+	NEED(waitpid(pid, &status, 0) == pid);
+	CHECK(now_ns() - begun < 400000000);
+	done();
+}
+
+/* ---- Under load ------------------------------------------------------------------ */
+
+static volatile bool stop_load;
+
+static void *load_thread(void *arg)
+{
+	struct vcpu *vcpu = arg;
+	uint64_t calls = 0;
+
+	while (!stop_load) {
+		call_set(vcpu, HCALL_SYS_PROBE, HCALL_CLASS_SYS, 0, 0, 0);
+		if (call_run(vcpu) != PROBED)
+			return (void *)~0ull;
+		calls++;
+	}
+	return (void *)calls;
+}
+
+/* Attach and detach while two guests call; one set stays, see hold-vm.c. */
+static void under_load(void)
+{
+	uint64_t times = setting("ATTACHES", 1000);
+	struct vm other;
+	pthread_t threads[2];
+	void *calls;
+
+	setup();
+	vm_new(&other);
+	vm_bind(&other);
+	load();
+	CHECK_EQ(attach(1, bpf->maps.counter), 0);
+	stop_load = false;
+	NEED(!pthread_create(&threads[0], NULL, load_thread, &vm.vcpu[0]));
+	NEED(!pthread_create(&threads[1], NULL, load_thread, &other.vcpu[0]));
+	for (uint64_t i = 0; i < times; i++) {
+		if (attach(0, bpf->maps.set0))
+			break;
+		bpf_link__destroy(links[0]);
+		links[0] = NULL;
+		if (i + 1 == times)
+			stop_load = true;
+	}
+	CHECK(stop_load);
+	for (int i = 0; i < 2; i++) {
+		NEED(!pthread_join(threads[i], &calls));
+		CHECK(calls != (void *)~0ull);
+		CHECK((uint64_t)calls > 100);
+	}
+	CHECK(bpf->bss->nr_seen > 2 * times); /* VMs are told, at least */
+	CHECK(bpf->bss->counted);
+	vm_free(&other);
+	done();
+}
+
+/* Loaders that are killed take their sets with them. */
+static void killed(void)
+{
+	setup();
+	load();
+	for (int i = 0; i < 20; i++) {
+		int status, ready[2];
+		char byte;
+		pid_t pid;
+
+		NEED(!pipe(ready));
+		pid = fork();
+		NEED(pid >= 0);
+		if (!pid) {
+			bpf->bss->set[0].verdict = -HCALL_EPERM;
+			if (!attach(0, bpf->maps.set0) &&
+			    write(ready[1], "", 1) == 1)
+				pause();
+			_exit(1);
+		}
+		CHECK_EQ(read(ready[0], &byte, 1), 1);
+		close(ready[0]);
+		close(ready[1]);
+		CHECK_EQ(probe(&vm), -HCALL_EPERM);
+		kill(pid, SIGKILL);
+		NEED(waitpid(pid, &status, 0) == pid);
+		for (int k = 0; k < 5000 && probe(&vm) != PROBED; k++)
+			usleep(1000);
+		CHECK_EQ(probe(&vm), PROBED);
+	}
+	done();
+}
+
+/* Not by the old way, which has no link that could tell. */
+static void only_by_link(void)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+
+	setup();
+	bpf_map__set_map_flags(bpf->maps.set0, 0);
+	if (ops_bpf__load(bpf)) {
+		printf("# libbpf wants a link, too\n");
+	} else {
+		CHECK_EQ(bpf_map_get_info_by_fd(bpf_map__fd(bpf->maps.set0),
+						&info, &len),
+			 0);
+		CHECK(attach(0, bpf->maps.set0) < 0);
+	}
+	CHECK_EQ(probe(&vm), PROBED);
+	done();
+}
+
+/* The module stays as long as a set is attached. */
+static void holds_the_module(void)
+{
+	setup();
+	load();
+	vm_free(&vm);
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(syscall(SYS_delete_module, "kvm_hcall", O_NONBLOCK), -1);
+	CHECK(errno == EBUSY || errno == EAGAIN);
+	printf("# rmmod: %m\n");
+	fresh();
+}
+
+static const struct test tests[] = {
+	{ "sees", sees },
+	{ "denies", denies },
+	{ "answers", answers },
+	{ "changes_arguments", changes_arguments },
+	{ "changes_result", changes_result },
+	{ "order", order },
+	{ "classes", classes },
+	{ "one_vm", one_vm },
+	{ "vms_come_and_go", vms_come_and_go },
+	{ "doors", doors },
+	{ "nonsense", nonsense },
+	{ "others_stay", others_stay },
+	{ "fail_closed", fail_closed },
+	{ "serves", serves },
+	{ "serves_once", serves_once },
+	{ "serves_nonsense", serves_nonsense },
+	{ "limits", limits },
+	{ "fields", fields },
+	{ "verifier", verifier },
+	{ "kfuncs", kfuncs },
+	{ "delay", delay },
+	{ "delay_killed", delay_killed },
+	{ "under_load", under_load },
+	{ "killed", killed },
+	{ "only_by_link", only_by_link },
+	{ "holds_the_module", holds_the_module },
+};
+
+KTAP_MAIN(tests)
