@@ -128,14 +128,6 @@ static const struct argp top_argp = {
 
 /* ---- Counts --------------------------------------------------------------- */
 
-static __u64 now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * NS_PER_S + now.tv_nsec;
-}
-
 static void *allocated(void *memory)
 {
 	if (!memory)
@@ -578,12 +570,12 @@ int main(int argc, char **argv)
 		tool_failed("load");
 	if (hcalltop_bpf__attach(skel))
 		tool_failed("attach");
-	start_ns = now_ns();
+	start_ns = tool_now_ns();
 	end_ns = start_ns + interval_ns;
 	tool_release();
 
 	while (goes_on && (!tables || number < tables)) {
-		__u64 now = now_ns();
+		__u64 now = tool_now_ns();
 
 		if (now < end_ns) {
 			goes_on = tool_wait(-1,
@@ -594,7 +586,7 @@ int main(int argc, char **argv)
 			hcalltop_bpf__detach(skel);
 		}
 		read_counts();
-		now = now_ns();
+		now = tool_now_ns();
 		print_table(++number, (now - start_ns) / 1e9);
 		start_ns = now;
 		/* Late by more than an interval: do not hurry after it. */
