@@ -67,6 +67,7 @@ struct hcall_ops {
  * @node:    in ops_sets
  * @leaving: no VM is told to it any more
  * @slot:    its bit in masks
+ * @exits:   this bit, if it has exit()
  * @since:   the first list that it is in
  * @vm:      only calls of this one; 0: of all; OPS_NO_VM: it is closed
  * @classes: only calls of these
@@ -82,6 +83,7 @@ struct ops_set {
 	struct list_head node;
 	bool leaving;
 	u32 slot;
+	u32 exits;
 	u64 since;
 	u32 vm;
 	DECLARE_BITMAP(classes, 256);
@@ -104,7 +106,8 @@ static LIST_HEAD(ops_sets); /* all that are attached */
 static LIST_HEAD(ops_vms); /* struct hcall_vm that are bound */
 static u32 ops_slots; /* that are taken */
 static u64 ops_lists; /* how many there were */
-static struct ops_list __rcu *ops_list; /* NULL: none is attached */
+static struct ops_list ops_none; /* the list of none */
+static struct ops_list __rcu *ops_list = (struct ops_list __rcu *)&ops_none;
 DEFINE_STATIC_SRCU(ops_srcu);
 
 static struct workqueue_struct *ops_workqueue;
@@ -212,7 +215,7 @@ static __always_inline bool ops_is_ejected(const struct ops_set *set)
 }
 
 /*
- * Ask all who want to know.  @asked: OUT: who was.
+ * Ask all who want to know.  @asked: OUT: who will be told of the result.
  * Return: HCALL_OPS_PASS, or what a program said, or HCALL_DEFER
  */
 static int ops_enter(struct hcall_call *call, const struct ops_list *list,
@@ -222,19 +225,16 @@ static int ops_enter(struct hcall_call *call, const struct ops_list *list,
 	int verdict;
 	u32 i;
 
-	for (i = 0; list && i < list->nr; i++) {
+	for (i = 0; i < list->nr; i++) {
 		set = list->set[i];
 		if (!ops_sees(set, call))
 			continue;
-		/* Programs may sleep, and are not asked twice. */
-		if (unlikely(call->nowait))
-			return HCALL_DEFER;
 		if (ops_is_ejected(set)) {
 			if (set->ops->flags & HCALL_OPS_FAIL_CLOSED)
 				return -HCALL_EPERM;
 			continue;
 		}
-		*asked |= BIT(set->slot);
+		*asked |= set->exits;
 		if (!set->ops->enter)
 			continue;
 		verdict = set->ops->enter(call);
@@ -265,10 +265,10 @@ static void ops_exit(struct hcall_call *call, const struct ops_list *list,
 	s64 result;
 	u32 i;
 
-	for (i = list ? list->nr : 0; i-- > 0;) {
+	for (i = list->nr; i-- > 0;) {
 		set = list->set[i];
-		if (!(asked & BIT(set->slot)) || set->since > number ||
-		    !set->ops->exit || ops_is_ejected(set))
+		if (!(asked & set->exits) || set->since > number ||
+		    ops_is_ejected(set))
 			continue;
 		result = call->result;
 		set->ops->exit(call);
@@ -285,6 +285,18 @@ static void ops_exit(struct hcall_call *call, const struct ops_list *list,
 		/* What it copied was not for the guest. */
 		call->bytes = bytes;
 	}
+}
+
+static bool ops_anybody_sees(const struct hcall_call *call,
+			     const struct ops_list *list)
+{
+	u32 i;
+
+	for (i = 0; i < list->nr; i++) {
+		if (ops_sees(list->set[i], call))
+			return true;
+	}
+	return false;
 }
 
 /* A program's answer counts as a service's. */
@@ -306,16 +318,11 @@ static void ops_count(struct hcall_call *call, s64 result, bool denied)
 /* Is there a set at all?  Else the rest need not be looked at. */
 static bool ops_any(void)
 {
-	return rcu_access_pointer(ops_list);
+	return rcu_access_pointer(ops_list) != &ops_none;
 }
 
-/**
- * hcall_bpf_call() - hcall_answer() with the programs that are attached
- * @call: as for hcall_dispatch()
- *
- * Context, Return: as hcall_dispatch().
- */
-s64 hcall_bpf_call(struct hcall_call *call)
+/* hcall_bpf_call() if there is a set. */
+static s64 ops_call(struct hcall_call *call)
 {
 	struct ops_list *list;
 	u32 asked = 0;
@@ -323,21 +330,23 @@ s64 hcall_bpf_call(struct hcall_call *call)
 	u64 number;
 	s64 result;
 
-	if (!ops_any()) /* only tracepoints watch */
-		return hcall_answer(call);
 	call->result = 0;
 	call->delayed_ns = 0;
 	idx = srcu_read_lock(&ops_srcu);
 	list = srcu_dereference(ops_list, &ops_srcu);
-	number = list ? list->number : 0;
-	verdict = ops_enter(call, list, &asked);
+	number = list->number;
+	/* Programs may sleep, and are not asked twice. */
+	if (unlikely(call->nowait) && ops_anybody_sees(call, list))
+		verdict = HCALL_DEFER;
+	else
+		verdict = ops_enter(call, list, &asked);
 	srcu_read_unlock(&ops_srcu, idx);
 
-	if (unlikely(verdict == HCALL_DEFER))
-		return HCALL_DEFER;
 	if (likely(verdict == HCALL_OPS_PASS)) {
 		call->bytes = 0;
 		result = hcall_answer(call);
+	} else if (verdict == HCALL_DEFER) {
+		result = HCALL_DEFER;
 	} else {
 		result = verdict < 0 ? verdict : call->result;
 		ops_count(call, result, verdict < 0);
@@ -352,6 +361,18 @@ s64 hcall_bpf_call(struct hcall_call *call)
 	return call->result;
 }
 
+/**
+ * hcall_bpf_call() - hcall_answer() with the programs that are attached
+ * @call: as for hcall_dispatch()
+ *
+ * Context, Return: as hcall_dispatch().
+ */
+s64 hcall_bpf_call(struct hcall_call *call)
+{
+	/* Perhaps only tracepoints watch. */
+	return ops_any() ? ops_call(call) : hcall_answer(call);
+}
+
 /* ---- Classes that programs serve --------------------------------------------- */
 
 /* Who serves a class for a VM, or NULL. */
@@ -360,7 +381,7 @@ static struct ops_set *ops_server(const struct hcall_vm *vm, u32 class_id)
 	const struct ops_list *list = srcu_dereference(ops_list, &ops_srcu);
 	u32 i;
 
-	for (i = 0; list && i < list->nr; i++) {
+	for (i = 0; i < list->nr; i++) {
 		struct ops_set *set = list->set[i];
 		u32 only = READ_ONCE(set->vm);
 
@@ -498,13 +519,12 @@ static void ops_publish(struct ops_list *next)
 							  lockdep_is_held(&ops_lock));
 
 	next->number = ++ops_lists;
-	if (next->nr) {
-		rcu_assign_pointer(ops_list, next);
-	} else {
-		rcu_assign_pointer(ops_list, NULL);
+	if (!next->nr) {
 		kfree(next);
+		next = &ops_none;
 	}
-	if (list)
+	rcu_assign_pointer(ops_list, next);
+	if (list != &ops_none)
 		call_srcu(&ops_srcu, &list->rcu, ops_free_list);
 }
 
@@ -516,7 +536,7 @@ static void ops_change(struct ops_list *next, struct ops_set *add,
 								lockdep_is_held(&ops_lock));
 	u32 i;
 
-	for (i = 0; list && i < list->nr; i++) {
+	for (i = 0; i < list->nr; i++) {
 		struct ops_set *set = list->set[i];
 
 		if (add && set->ops->order > add->ops->order) {
@@ -570,6 +590,8 @@ static int ops_admit(struct ops_set *set, struct ops_list *next)
 	if (ops_slots == GENMASK(HCALL_OPS_MAX - 1, 0))
 		return -ENOSPC;
 	set->slot = ffz(ops_slots);
+	if (ops->exit)
+		set->exits = BIT(set->slot);
 	ops_slots |= BIT(set->slot);
 	list_add_tail(&set->node, &ops_sets);
 	list_for_each_entry(vm, &ops_vms, node)
