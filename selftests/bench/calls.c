@@ -34,8 +34,11 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include <bpf/libbpf.h>
+
 #include "peers.h"
 #include "vmm.h"
+#include "watch.skel.h"
 
 #define SHORT	   8
 #define LONG	   40
@@ -102,6 +105,24 @@ static const struct row rows[] = {
 	  .share = 32 },
 	{ "net_recv_batch64_1514", HCALL_NET_RECV, .bytes = 1514,
 	  .many = FRAMES, .share = 32 },
+};
+
+/* A null call that BPF programs see, against one that nobody sees. */
+enum {
+	WATCH_CLASS,
+	WATCH_ENTER,
+	WATCH_EXIT,
+	WATCH_TRACEPOINT,
+	WATCH_NONE,
+	WATCHED
+};
+
+static const struct row watched[WATCHED] = {
+	{ "null_watch_class", HCALL_SYS_PROBE, .goal = 0 },
+	{ "null_watch_enter", HCALL_SYS_PROBE, .goal = 200 },
+	{ "null_watch_exit", HCALL_SYS_PROBE, .goal = 0 },
+	{ "null_watch_tracepoint", HCALL_SYS_PROBE, .goal = 0 },
+	{ "null_watch_none", HCALL_SYS_PROBE, .goal = 0 },
 };
 
 static const struct row unbound = { .name = "unbound" };
@@ -773,9 +794,53 @@ static void load_module(const char *path)
 	close(fd);
 }
 
+/* Attach what the row is about, if anything.  Return: the link or NULL */
+static struct bpf_link *watch_row(struct watch_bpf *watch,
+				  const struct row *row)
+{
+	struct bpf_map *sets[] = { watch->maps.watch_class,
+				   watch->maps.watch_enter,
+				   watch->maps.watch_exit };
+	struct bpf_link *link;
+	long i = row - watched;
+
+	if (i == WATCH_NONE)
+		return NULL;
+	link = i == WATCH_TRACEPOINT
+		       ? bpf_program__attach(watch->progs.tracepoint)
+		       : bpf_map__attach_struct_ops(sets[i]);
+	NEED(link);
+	return link;
+}
+
+/*
+ * What it costs a call that a program is there, each as small as can be; and that
+ * one was there: none comes last.  @null: a call without
+ */
+static void watched_rows(double loop, double null)
+{
+	struct watch_bpf *watch = watch_bpf__open_and_load();
+
+	NEED(watch);
+	for (int i = 0; i < WATCHED; i++) {
+		const struct row *row = &watched[i];
+		struct work work = { .run = run_call,
+				     .vm = &bound,
+				     .row = row };
+		struct bpf_link *link = watch_row(watch, row);
+		char goal[16] = "";
+
+		if (i == WATCH_ENTER || i == WATCH_NONE)
+			sprintf(goal, "%d", row->goal);
+		print_row(row, "", measure_twice(&work), loop, null, goal);
+		NEED(!bpf_link__destroy(link));
+	}
+	watch_bpf__destroy(watch);
+}
+
 static void table(const char *path, const char *module)
 {
-	double loop, stock_call, syscall_own, limit[ROWS];
+	double loop, stock_call, syscall_own, null, limit[ROWS];
 	struct taken user[ROWS];
 	char goal[16];
 
@@ -812,6 +877,8 @@ static void table(const char *path, const char *module)
 		print_row(row, "", measure_twice(&work), loop, limit[i], goal);
 		print_row(row, "_user", user[i], loop, limit[i], "");
 	}
+	null = insns(run_call, &bound, &rows[0]) - loop;
+	watched_rows(loop, null);
 	/* What a VM notices that is not bound. */
 	print_row(&unbound, "",
 		  measure_twice(&(struct work){ run_stock, &stock, &unbound }),
@@ -835,12 +902,23 @@ static void repeat_part(long (*run)(const struct work *, long),
 /* The parts of a row's tax, again and again: profile looks at us meanwhile. */
 static void repeat(const char *path, const char *module, const char *name)
 {
-	const struct row *row = rows;
+	const struct row *row = NULL;
+	bool is_watched = false;
 
-	while (row < rows + ROWS && strcmp(row->name, name))
-		row++;
-	NEED(row < rows + ROWS);
+	for (int i = 0; i < ROWS; i++) {
+		if (!strcmp(rows[i].name, name))
+			row = &rows[i];
+	}
+	for (int i = 0; i < WATCHED; i++) {
+		if (!strcmp(watched[i].name, name)) {
+			row = &watched[i];
+			is_watched = true;
+		}
+	}
+	NEED(row);
 	load_module(module);
+	if (is_watched)
+		watch_row(watch_bpf__open_and_load(), row);
 	vm_bind(&bound);
 	vm_disk(&bound, "disk", path, 0);
 	peers_add(&bound);
