@@ -290,7 +290,7 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_policy, reserved2, 24);
  * @calls:     OUT: calls and batch elements of this class
  * @errors:    OUT: those that were answered with a negative number
  * @bytes:     OUT: moved from or to guest memory on behalf of the guest
- * @denied:    OUT: those that policy denied
+ * @denied:    OUT: those that policy or a BPF program denied
  * @forwarded: OUT: those that went to the launcher
  * @reserved:  0
  *
