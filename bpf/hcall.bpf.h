@@ -237,7 +237,8 @@ extern int hcall_bpf_device(struct hcall_call *call, __u32 class_id, __u32 unit,
  * @call: the call
  * @ns:   how long; all delays of a call together HCALL_BPF_MAX_DELAY_NS at most
  *
- * Changes of the VM's memory and devices wait for the call as well.
+ * Each element of a batch is a call.  Changes of the VM's memory and devices wait
+ * for the call, or the whole batch, as well.
  *
  * Context: sleepable programs.
  * Return: 0; -EINVAL: more than that, and it did not wait; -EINTR: the launcher

@@ -237,6 +237,7 @@ static int ops_enter(struct hcall_call *call, const struct ops_list *list,
 		*asked |= set->exits;
 		if (!set->ops->enter)
 			continue;
+		call->bytes = 0;
 		verdict = set->ops->enter(call);
 		if (likely(verdict == HCALL_OPS_PASS))
 			continue;
@@ -348,7 +349,11 @@ static s64 ops_call(struct hcall_call *call)
 	} else if (verdict == HCALL_DEFER) {
 		result = HCALL_DEFER;
 	} else {
-		result = verdict < 0 ? verdict : call->result;
+		result = call->result;
+		if (verdict < 0) {
+			result = verdict;
+			call->bytes = 0;
+		}
 		ops_count(call, result, verdict < 0);
 	}
 	if (!asked)

@@ -15,7 +15,7 @@ struct hcall_ejection ejection;
 __u32 ejected_set;
 struct hcall_bpf_vm vm_facts;
 struct hcall_device device_facts;
-int kfunc_result;
+int kfunc_result, kfunc_verdict;
 __u64 kfunc_class, kfunc_unit, kfunc_gpa;
 __u32 kfunc_bytes;
 char kfunc_data[KFUNC_BYTES];
@@ -216,7 +216,7 @@ int BPF_PROG(kfuncs, struct hcall_call *call)
 			kfunc_result = hcall_bpf_delay(call, kfunc_unit);
 		break;
 	}
-	return HCALL_OPS_PASS;
+	return kfunc_verdict;
 }
 
 SEC(".struct_ops.link")

@@ -841,8 +841,18 @@ static void kfuncs(void)
 	CHECK_EQ(kfunc(KFUNC_FIRE, 0, UINT32_MAX, 0), -EINVAL);
 	CHECK_EQ(kfunc(KFUNC_SET_ARG, 0, 4, 0), -EINVAL);
 	CHECK_EQ(kfunc(KFUNC_SET_ARG, 0, 3, 0), 0);
-	/* What a program copies in enter is not the guest's. */
+	/* What a program copies in enter is not the guest's ... */
 	CHECK_EQ(vm_stats(&vm, HCALL_CLASS_SYS).bytes - before.bytes, 0);
+	bpf->bss->kfunc_verdict = -HCALL_EPERM;
+	bpf->bss->kfunc_class = KFUNC_READ;
+	bpf->bss->kfunc_gpa = RAM;
+	bpf->bss->kfunc_bytes = 64;
+	CHECK_EQ(probe(&vm), -HCALL_EPERM);
+	CHECK_EQ(vm_stats(&vm, HCALL_CLASS_SYS).bytes - before.bytes, 0);
+	/* ... unless it answers. */
+	bpf->bss->kfunc_verdict = HCALL_OPS_ANSWERED;
+	CHECK_EQ(probe(&vm), 0);
+	CHECK_EQ(vm_stats(&vm, HCALL_CLASS_SYS).bytes - before.bytes, 64);
 	done();
 }
 
