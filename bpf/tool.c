@@ -74,7 +74,17 @@ void tool_die(const char *format, ...)
 	va_start(args, format);
 	vsay(format, args);
 	va_end(args);
+	if (command_pid > 0)
+		kill(command_pid, SIGTERM);
 	exit(TOOL_FAILED);
+}
+
+static void flush(void)
+{
+	errno = 0;
+	if (fflush(stdout) || ferror(stdout))
+		tool_die("cannot write: %s",
+			 errno ? strerror(errno) : "some of it was lost");
 }
 
 void tool_failed(const char *action)
@@ -666,7 +676,7 @@ bool tool_wait(int fd, int timeout_ms)
 		{ .fd = link_fd },
 	};
 
-	fflush(stdout);
+	flush();
 	for (;;) {
 		__u64 now = tool_now_ns();
 		bool last = end_ns && (!wake_ns || end_ns <= wake_ns);
@@ -706,8 +716,7 @@ int tool_end(__u64 lost)
 		tool_say("%llu events were lost: they came faster than they "
 			 "could be printed",
 			 lost);
-	if (fflush(stdout) || ferror(stdout))
-		tool_die("cannot write: %s", strerror(errno));
+	flush();
 	if (command_pid) {
 		/* From now on Ctrl-C ends the tool at once. */
 		sigprocmask(SIG_SETMASK, &old_mask, NULL);

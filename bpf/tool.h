@@ -144,7 +144,7 @@ int tool_vms(struct tool_vm *vms, int max);
 /* A line on stderr that begins with the tool's name. */
 void tool_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The same, and exit(TOOL_FAILED); COMMAND, which still waits, ends too. */
+/* The same, and exit(TOOL_FAILED); COMMAND gets SIGTERM. */
 void tool_die(const char *format, ...)
 	__attribute__((format(printf, 1, 2), noreturn));
 
