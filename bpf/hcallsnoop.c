@@ -2,6 +2,8 @@
 /*
  * hcallsnoop: print each call as a line.
  */
+#include <errno.h>
+
 #include "tool.h"
 
 #include "hcallsnoop.h"
@@ -106,15 +108,23 @@ static void print_json(const struct snoop_call *call)
 	json_print(line);
 }
 
+/*
+ * Guests may call faster than this prints, so that the buffer never is empty: stop
+ * now and then, to see whether it is time to end.
+ */
+#define CALLS_AT_ONCE 1000
+
 static int print_call(void *unused, void *data, size_t bytes)
 {
+	static unsigned int printed;
+
 	(void)unused;
 	(void)bytes;
 	if (tool.json)
 		print_json(data);
 	else
 		print_text(data);
-	return 0;
+	return ++printed % CALLS_AT_ONCE ? 0 : -EAGAIN;
 }
 
 int main(int argc, char **argv)
@@ -147,6 +157,7 @@ int main(int argc, char **argv)
 	while (tool_wait(ring_buffer__epoll_fd(calls), -1))
 		ring_buffer__consume(calls);
 	hcallsnoop_bpf__detach(skel);
-	ring_buffer__consume(calls);
+	while (ring_buffer__consume(calls) == -EAGAIN)
+		;
 	return tool_end(skel->bss->lost);
 }
