@@ -284,6 +284,18 @@ static void two(char **args)
 	vm_free(&first);
 }
 
+/* numbers N: as many calls, no two with the same number; nobody has them. */
+static void numbers(char **args)
+{
+	start();
+	for (uint32_t i = 0; i < number(args[0]); i++)
+		CHECK_EQ(call(&vm, HCALL_NR(0x10 + (i >> 8), i & 0xff), 0, 0, 0,
+			      0),
+			 -HCALL_ENOSYS);
+	print_stats(&vm);
+	vm_free(&vm);
+}
+
 /* ---- Calls until somebody says stop ------------------------------------------ */
 
 static volatile sig_atomic_t stopped;
@@ -364,7 +376,7 @@ static const struct {
 	{ "async", async, 2 },	   { "not-calls", not_calls, 0 },
 	{ "timer", timer, 2 },	   { "raise", raise_events, 1 },
 	{ "devices", devices, 1 }, { "two", two, 3 },
-	{ "load", load, 0 },
+	{ "numbers", numbers, 1 }, { "load", load, 0 },
 };
 
 int main(int argc, char **argv)
