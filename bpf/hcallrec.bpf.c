@@ -15,7 +15,9 @@
  * Replaying answers calls in enter, before everybody else.  The file lies in an
  * array; the loader has checked it and sorted its calls by vCPU.  Console
  * output, EXIT and BATCH are let through, the first only as far as it came in
- * the recording.  The elements of a batch are calls like any other.
+ * the recording.  The elements of a batch are calls like any other; those of
+ * asynchronous ones come on the VM's worker, as long as a program is attached, and
+ * so in the same order when recorded and when replayed.
  *
  * The event page changes without a call.  Recorded are its bits after each call,
  * and, by hcall_event, those that were set between two calls and that the guest
@@ -345,24 +347,22 @@ void BPF_PROG(record_exit, struct hcall_call *call)
 	struct hcallrec_call *record;
 	bool taken = false, page = false, unread = false;
 	__u32 cursor = sizeof(*record), parts = 0, part;
-	__u64 data = 0, frames = 0, gpa = 0, total;
+	__u64 data = 0, frames = 0, gpa = 0, taken_gpa = 0, total;
 	__u64 moved = call->bytes; /* before we copy something ourselves */
 	__s32 vcpu;
 
 	if (!state)
 		return;
 	vcpu = hcall_bpf_vcpu(call);
-	if (call->nr == HCALL_EVENT_PAGE && !call->result) {
-		state->page =
-			call->args[0] == HCALL_NO_PAGE ? 0 : call->args[0];
-		for (unsigned int i = 0; i < WORDS; i++)
-			state->fired[i] = 0;
-		state->has_taken = 0;
-	}
-	if (state->page && vcpu >= 0) {
+	if (vcpu >= 0) {
 		taken = state->has_taken;
 		state->has_taken = 0;
-		page = look_at_page(call, state);
+		taken_gpa = state->page;
+		if (call->nr == HCALL_EVENT_PAGE && !call->result)
+			state->page = call->args[0] == HCALL_NO_PAGE
+					      ? 0
+					      : call->args[0];
+		page = state->page && look_at_page(call, state);
 	}
 
 	if (call->result > 0 && function.unit) {
@@ -395,7 +395,7 @@ void BPF_PROG(record_exit, struct hcall_call *call)
 	/* What the replay has to know before the call comes first. */
 	if (taken) {
 		cursor +=
-			put_words(reservation.at, cursor, state->page,
+			put_words(reservation.at, cursor, taken_gpa,
 				  state->taken, PENDING_BYTES, HCALLREC_TAKEN);
 		parts++;
 	}
@@ -534,7 +534,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } recording SEC(".maps");
 
-/* Offsets of calls in @recording, by stream; 0: it was done out of order. */
+/* Offsets of calls in @recording, by stream. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(key_size, sizeof(__u32));
@@ -645,8 +645,47 @@ static long write_part(__u64 i, struct parts *parts)
 	return 1;
 }
 
+struct waiting {
+	struct hcall_call *call;
+	struct hcallrec_stream *async;
+	__u64 offset;
+};
+
+static long wait_step(__u64 i, struct waiting *waiting)
+{
+	struct hcallrec_stream *async = waiting->async;
+	__u32 finished = *(volatile __u32 *)&async->finished;
+	__u64 next = offset_of(async, finished);
+
+	if (next && next < waiting->offset)
+		return !!hcall_bpf_delay(waiting->call, STEP_NS);
+	/* One step more: that they are done is written a little later. */
+	if (finished != async->seen)
+		hcall_bpf_delay(waiting->call, STEP_NS);
+	async->seen = finished;
+	return 1;
+}
+
+/*
+ * Elements of asynchronous batches that were answered before what is at @offset
+ * have to be now, too, as the guest may be about to look at them.
+ */
+static __always_inline void wait_for_async(struct hcall_call *call,
+					   struct vm_state *state, __u64 offset)
+{
+	struct waiting waiting = {
+		.call = call,
+		.async = stream_of(state, -1),
+		.offset = offset,
+	};
+
+	if (waiting.async && call->door != HCALL_DOOR_ASYNC)
+		bpf_loop(MAX_STEPS, wait_step, &waiting, 0);
+}
+
 /* Set what the guest takes before its next call, which is at @offset. */
-static __always_inline bool set_taken(struct hcall_call *call, __u64 offset)
+static __always_inline bool set_taken(struct hcall_call *call,
+				      struct vm_state *state, __u64 offset)
 {
 	struct hcallrec_call *next = offset ? recorded(offset) : NULL;
 	struct hcallrec_part *part = (void *)(next + 1);
@@ -654,6 +693,7 @@ static __always_inline bool set_taken(struct hcall_call *call, __u64 offset)
 
 	if (!next || !next->parts || part->kind != HCALLREC_TAKEN)
 		return true;
+	wait_for_async(call, state, offset);
 	if (hcall_bpf_read(call, part->gpa, bits, sizeof(bits)))
 		return false;
 	for (unsigned int i = 0; i < WORDS; i++)
@@ -662,7 +702,8 @@ static __always_inline bool set_taken(struct hcall_call *call, __u64 offset)
 }
 
 /* Give the guest what the call at @offset has written; @next comes after it. */
-static __always_inline bool write_parts(struct hcall_call *call, __u64 offset,
+static __always_inline bool write_parts(struct hcall_call *call,
+					struct vm_state *state, __u64 offset,
 					__u32 count, __u64 next)
 {
 	struct parts parts = {
@@ -672,7 +713,7 @@ static __always_inline bool write_parts(struct hcall_call *call, __u64 offset,
 
 	if (count)
 		bpf_loop(count, write_part, &parts, 0);
-	return !parts.failed && set_taken(call, next);
+	return !parts.failed && set_taken(call, state, next);
 }
 
 /* The call at @offset, the next of the stream, is done.  Return: as enter. */
@@ -683,63 +724,10 @@ static __always_inline int finish(struct hcall_call *call,
 {
 	stream->next++;
 	stream->done = 0;
-	if (!write_parts(call, offset, record->parts,
+	if (!write_parts(call, state, offset, record->parts,
 			 offset_of(stream, stream->next)))
 		return end_replay(call, state, offset, HCALLREC_NO_MEMORY);
 	return answer;
-}
-
-struct search {
-	struct hcall_call *call;
-	struct hcallrec_stream *stream;
-	__u64 offset; /* 0: not found */
-};
-
-/* Elements of asynchronous batches come in another order than they were done. */
-static long find_async(__u64 i, struct search *search)
-{
-	struct hcallrec_stream *stream = search->stream;
-	__u32 n = stream->next + i, index = stream->first + n;
-	struct hcallrec_call *record;
-	__u64 *place, offset;
-
-	if (n >= stream->calls)
-		return 1;
-	place = bpf_map_lookup_elem(&order, &index);
-	if (!place)
-		return 1;
-	offset = *place;
-	record = offset ? recorded(offset) : NULL;
-	if (!record) {
-		if (!i) /* none is left before this one */
-			__sync_val_compare_and_swap(&stream->next, n, n + 1);
-		return 0;
-	}
-	if (!same_call(search->call, record, 0) ||
-	    __sync_val_compare_and_swap(place, offset, 0) != offset)
-		return 0;
-	search->offset = offset;
-	return 1;
-}
-
-#define MAX_ASYNC (HCALL_BATCH_MAX_PENDING * HCALL_BATCH_MAX_OPS)
-
-static __always_inline int replay_async(struct hcall_call *call,
-					struct vm_state *state)
-{
-	struct search search = { .call = call, .stream = stream_of(state, -1) };
-	struct hcallrec_call *record;
-
-	if (search.stream)
-		bpf_loop(MAX_ASYNC, find_async, &search, 0);
-	record = search.offset ? recorded(search.offset) : NULL;
-	if (!record)
-		return end_replay(call, state, 0, HCALLREC_OTHER_CALL);
-	if (!write_parts(call, search.offset, record->parts, 0))
-		return end_replay(call, state, search.offset,
-				  HCALLREC_NO_MEMORY);
-	hcall_bpf_set_result(call, record->result);
-	return HCALL_OPS_ANSWERED;
 }
 
 static __always_inline bool is_short(struct hcallrec_call *batch)
@@ -763,8 +751,6 @@ int BPF_PROG(replay_enter, struct hcall_call *call)
 	if (over)
 		return call->nr == HCALL_SYS_EXIT ? HCALL_OPS_PASS : -HCALL_EIO;
 	vcpu = hcall_bpf_vcpu(call);
-	if (vcpu < 0)
-		return replay_async(call, state);
 	stream = stream_of(state, vcpu);
 	if (!stream)
 		return end_replay(call, state, 0, HCALLREC_OTHER_CALL);
@@ -776,7 +762,9 @@ int BPF_PROG(replay_enter, struct hcall_call *call)
 
 	if (call->nr == HCALL_SYS_BATCH && call->door == HCALL_DOOR_REGISTER) {
 		/* It is recorded behind its elements, unless it had none. */
-		if (record->nr != HCALL_SYS_BATCH || record->result >= 0)
+		stream->batch =
+			record->nr != HCALL_SYS_BATCH || record->result >= 0;
+		if (stream->batch)
 			return HCALL_OPS_PASS;
 	} else if (call->door == HCALL_DOOR_BATCH &&
 		   record->nr == HCALL_SYS_BATCH &&
@@ -785,6 +773,7 @@ int BPF_PROG(replay_enter, struct hcall_call *call)
 	}
 	if (!same_call(call, record, stream->done))
 		return end_replay(call, state, offset, HCALLREC_OTHER_CALL);
+	wait_for_async(call, state, offset);
 
 	replay = hcallrec_function(call->nr).replay;
 	if (replay == HCALLREC_OUTPUT && record->result > 0) {
@@ -834,6 +823,7 @@ static __always_inline void replay_batch(struct hcall_call *call,
 	bool is_batch = record && record->nr == HCALL_SYS_BATCH &&
 			record->door == HCALL_DOOR_REGISTER;
 
+	stream->batch = 0;
 	if (is_batch && (stream->rest || same_call(call, record, 0))) {
 		if (!stream->rest && call->result != record->result)
 			end_replay(call, state, offset, HCALLREC_OTHER_RESULT);
@@ -856,27 +846,21 @@ void BPF_PROG(replay_exit, struct hcall_call *call)
 	struct hcallrec_stream *stream;
 	struct hcallrec_call *record;
 	__u64 offset;
-	bool is_batch;
 	__s32 vcpu;
 
 	if (!state || over)
 		return;
 	vcpu = hcall_bpf_vcpu(call);
-	if (vcpu < 0)
-		return;
 	stream = stream_of(state, vcpu);
 	if (!stream)
 		return;
-	is_batch = call->nr == HCALL_SYS_BATCH &&
-		   call->door == HCALL_DOOR_REGISTER;
-	if (!is_batch && !stream->passing)
-		return;
 	offset = offset_of(stream, stream->next);
 	record = offset ? recorded(offset) : NULL;
-	if (is_batch)
+	if (stream->batch && call->door == HCALL_DOOR_REGISTER)
 		replay_batch(call, state, stream, offset, record);
-	else if (record)
+	else if (stream->passing && record)
 		replay_output(call, state, stream, offset, record);
+	stream->finished = stream->next;
 }
 
 SEC("struct_ops/replay_attach")

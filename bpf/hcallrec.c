@@ -177,9 +177,9 @@ static void end_file(__u64 lost)
 		.record = { .bytes = sizeof(end), .type = HCALLREC_END },
 		.calls = out.calls,
 		.lost = lost,
-		.sum = out.sum,
 	};
 
+	end.sum = hcallrec_sum(out.sum, &end, offsetof(typeof(end), sum));
 	put(&end, sizeof(end));
 	if (fclose(out.file) && !out.failed) {
 		out.failed = true;
@@ -325,6 +325,8 @@ static int run_record(int argc, char **argv)
 		tool_say("VM %u runs already: the recording can be shown, but "
 			 "not replayed",
 			 tool.vm);
+	else if (!tool.command)
+		tool_say("recording all VMs that come, until Ctrl-C");
 	tool_release();
 	while (!out.failed && tool_wait(ring_buffer__epoll_fd(bell), -1)) {
 		ring_buffer__consume(bell);
@@ -441,7 +443,8 @@ static void check_records(__u64 file_bytes)
 	memcpy(&in.end, record, sizeof(in.end));
 	if (offset + record->bytes != file_bytes)
 		damaged(offset + record->bytes, "something behind its end");
-	if (in.end.sum != hcallrec_sum(HCALLREC_SUM, in.data, in.bytes) ||
+	offset += offsetof(struct hcallrec_end, sum);
+	if (in.end.sum != hcallrec_sum(HCALLREC_SUM, in.data, offset) ||
 	    in.end.calls != in.calls)
 		tool_die("%s is damaged: its checksum is wrong; record again",
 			 path);
@@ -539,8 +542,8 @@ static void check_replayable(void)
 		tool_die("%s lacks %llu calls that were lost: it cannot be "
 			 "replayed; record again with a larger --buffer",
 			 path, in.end.lost);
-	if (!in.calls)
-		tool_die("%s has no call", path);
+	if (!in.vms)
+		tool_die("%s has no VM", path);
 	if (in.bytes > MAX_FILE)
 		tool_die("%s has %llu MiB, and %u MiB is the most that can be "
 			 "replayed",
@@ -559,9 +562,10 @@ static void check_replayable(void)
 static void fill_maps(struct hcallrec_bpf *skel)
 {
 	char *data = map_array(skel->maps.recording, in.bytes + BEHIND);
-	__u64 *order = map_array(skel->maps.order, in.calls * sizeof(*order));
+	__u64 *order =
+		map_array(skel->maps.order, (in.calls ?: 1) * sizeof(*order));
 	const struct hcallrec_record *record = NULL;
-	__u32 *used = calloc(stream_count, sizeof(*used));
+	__u32 *used = calloc(stream_count + 1, sizeof(*used));
 
 	if (!used)
 		tool_die("there is no memory");
@@ -599,8 +603,8 @@ static struct hcallrec_bpf *open_replayer(void)
 	bpf_program__set_autoload(skel->progs.record_detach, false);
 	bpf_program__set_autoload(skel->progs.record_event, false);
 	if (bpf_map__set_value_size(skel->maps.recording, in.bytes + BEHIND) ||
-	    bpf_map__set_max_entries(skel->maps.order, in.calls) ||
-	    bpf_map__set_max_entries(skel->maps.streams, stream_count) ||
+	    bpf_map__set_max_entries(skel->maps.order, in.calls ?: 1) ||
+	    bpf_map__set_max_entries(skel->maps.streams, stream_count ?: 1) ||
 	    hcallrec_bpf__load(skel))
 		tool_failed("load");
 	fill_maps(skel);
@@ -789,6 +793,8 @@ static int run_replay(int argc, char **argv)
 	bell = open_doorbell(skel->maps.doorbell);
 	link = tool_attach_ops(skel->maps.replayer, &skel->bss->ejection);
 	skel->bss->started = true;
+	if (!tool.command)
+		tool_say("waiting for %u VM%s", in.vms, in.vms == 1 ? "" : "s");
 	tool_release();
 	while (tool_wait(ring_buffer__epoll_fd(bell), -1)) {
 		ring_buffer__consume(bell);

@@ -140,7 +140,7 @@ enum hcallrec_kind {
  * @record: HCALLREC_END
  * @calls:  how many are there
  * @lost:   how many are not: then it is no good for a replay
- * @sum:    hcallrec_sum() of all that stands before this record
+ * @sum:    hcallrec_sum() of all that stands before it
  */
 struct hcallrec_end {
 	struct hcallrec_record record;
@@ -304,7 +304,10 @@ struct hcallrec_key {
  * @next:    the one that comes next
  * @done:    bytes of it that are out; it is HCALLREC_OUTPUT
  * @passing: it is being let through
+ * @batch:   so is a BATCH; @next is one of its elements, or itself
  * @rest:    the host cut a batch short that was longer when recorded
+ * @finished: of asynchronous elements: how many have been answered
+ * @seen:    the same when a vCPU last waited for them
  */
 struct hcallrec_stream {
 	__u32 first;
@@ -312,7 +315,10 @@ struct hcallrec_stream {
 	__u32 next;
 	__u32 done;
 	__u32 passing;
+	__u32 batch;
 	__u32 rest;
+	__u32 finished;
+	__u32 seen;
 };
 
 enum hcallrec_why {
