@@ -22,7 +22,7 @@ BPFTOOL := bpftool
 else
 usr := $(addsuffix /usr,$(shell $(BPF)/../selftests/kernel libbpf))
 LIBBPF_CFLAGS := -I$(usr)/include
-LIBBPF := $(wildcard $(usr)/lib/*/libbpf.a)
+LIBBPF := $(if $(usr),$(wildcard $(usr)/lib/*/libbpf.a))
 BPFTOOL := $(usr)/sbin/bpftool
 endif
 missing := $(if $(shell command -v $(CLANG)),,clang) $(if $(LIBBPF),,libbpf 1.4 and bpftool 7.3)
