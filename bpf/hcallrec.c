@@ -161,8 +161,10 @@ static void begin_file(void)
 		.flags = tool.vm ? HCALLREC_LATE : 0,
 	};
 	struct timespec now;
+	/* What is on the guest's disk is not for everybody. */
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
-	out.file = fopen(path, "we");
+	out.file = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!out.file)
 		tool_die("cannot make %s: %s", path, strerror(errno));
 	clock_gettime(CLOCK_REALTIME, &now);
