@@ -475,8 +475,11 @@ static void check_vm(void)
 	int n = tool_vms(vms, MAX_VMS), bytes = 0;
 
 	for (int i = 0; i < n; i++) {
-		if (vms[i].id == tool.vm)
+		if (vms[i].id == tool.vm) {
+			/* Once it is closed the next one gets its number. */
+			filter_pid = vms[i].pid;
 			return;
+		}
 		if (bytes < 200)
 			bytes += sprintf(list + bytes, "%s %u (%s)",
 					 i ? "," : "", vms[i].id, vms[i].comm);
