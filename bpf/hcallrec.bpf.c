@@ -192,7 +192,8 @@ static long try_reserve(__u64 i, struct reservation *reservation)
 static __always_inline bool reserve(struct reservation *reservation)
 {
 	/* Twice: others may be faster, without anybody waiting. */
-	bpf_loop(2 * MAX_STEPS, try_reserve, reservation, 0);
+	if (reservation->bytes <= ring_bytes)
+		bpf_loop(2 * MAX_STEPS, try_reserve, reservation, 0);
 	if (!reservation->done)
 		__sync_fetch_and_add(&lost, 1);
 	return reservation->done;
