@@ -4,9 +4,10 @@
  * table, which the loader reads now and then.  Nothing is ever taken back: it
  * subtracts what it has seen before.
  *
- * The program is not preempted and no call is made in an interrupt, so that
- * nobody else changes the counts of this CPU meanwhile.  All entries are there from the
- * start: with those that are made when they are needed, a few calls were lost.
+ * Nobody else changes the counts of this CPU meanwhile: no call is made in an
+ * interrupt, and a program that is preempted is not run again on its CPU, see
+ * tool_missed().  All entries are there from the start: with those that are made
+ * when they are needed, a few calls were lost.
  */
 #include "tool.bpf.h"
 

@@ -275,6 +275,11 @@ static int ms_until(__u64 time_ns)
 	return ms < 1000000000 ? ms : 1000000000;
 }
 
+static __u64 lost_by(struct hcalllat_bpf *skel)
+{
+	return skel->bss->lost + tool_missed(skel->progs.lat);
+}
+
 int main(int argc, char **argv)
 {
 	struct hcalllat_bpf *skel;
@@ -302,9 +307,9 @@ int main(int argc, char **argv)
 		print_all(skel->maps.latencies);
 		next_ns += interval_ns;
 		if (intervals && !--intervals)
-			return tool_end(skel->bss->lost);
+			return tool_end(lost_by(skel));
 	}
 	hcalllat_bpf__detach(skel);
 	print_all(skel->maps.latencies);
-	return tool_end(skel->bss->lost);
+	return tool_end(lost_by(skel));
 }

@@ -159,5 +159,5 @@ int main(int argc, char **argv)
 	hcallsnoop_bpf__detach(skel);
 	while (ring_buffer__consume(calls) == -EAGAIN)
 		;
-	return tool_end(skel->bss->lost);
+	return tool_end(skel->bss->lost + tool_missed(skel->progs.snoop));
 }

@@ -707,6 +707,16 @@ bool tool_wait(int fd, int timeout_ms)
 	}
 }
 
+__u64 tool_missed(const struct bpf_program *program)
+{
+	struct bpf_prog_info info = {};
+	__u32 bytes = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &bytes))
+		tool_failed("count the misses of");
+	return info.recursion_misses;
+}
+
 int tool_end(__u64 lost)
 {
 	if (lost && tool.json) {
@@ -716,8 +726,8 @@ int tool_end(__u64 lost)
 		json_print(line);
 	}
 	if (lost)
-		tool_say("%llu events were lost: they came faster than they "
-			 "could be printed",
+		tool_say("%llu events were lost: they came too fast, or there "
+			 "was no room for them",
 			 lost);
 	flush();
 	if (command_pid) {

@@ -126,6 +126,16 @@ struct bpf_link *tool_attach_ops(struct bpf_map *ops,
 bool tool_wait(int fd, int timeout_ms);
 
 /**
+ * tool_missed() - how often a program should have been run, but was not
+ * @program: of a tracepoint
+ *
+ * In newer kernels such a program can be preempted, and meanwhile is not run
+ * again on the same CPU.  Return: that many calls were not seen; add it to what
+ * tool_end() is told.
+ */
+__u64 tool_missed(const struct bpf_program *program);
+
+/**
  * tool_end() - the end of main()
  * @lost: events that the user should have seen
  *
