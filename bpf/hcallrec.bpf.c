@@ -606,7 +606,10 @@ static int end_replay(struct hcall_call *call, struct vm_state *state,
 	return -HCALL_EIO;
 }
 
-/* @done: bytes of the recorded output that are out already. */
+/*
+ * @done: bytes of the recorded output that are out already.  Then it is the rest
+ * that the guest writes, perhaps with what follows, in one or several calls.
+ */
 static __always_inline bool same_call(struct hcall_call *call,
 				      struct hcallrec_call *record, __u32 done)
 {
@@ -617,7 +620,7 @@ static __always_inline bool same_call(struct hcall_call *call,
 		return false;
 	return (!(args & 1) || call->args[0] == record->args[0]) &&
 	       (!(args & 2) || call->args[1] == record->args[1] + done) &&
-	       (!(args & 4) || call->args[2] == record->args[2] - done) &&
+	       (!(args & 4) || done || call->args[2] == record->args[2]) &&
 	       (!(args & 8) || call->args[3] == record->args[3]);
 }
 
@@ -743,7 +746,7 @@ int BPF_PROG(replay_enter, struct hcall_call *call)
 	struct vm_state *state = state_of(call->vm->id);
 	struct hcallrec_stream *stream;
 	struct hcallrec_call *record;
-	__u64 offset;
+	__u64 offset, left;
 	__s32 vcpu;
 	int replay;
 
@@ -779,9 +782,9 @@ int BPF_PROG(replay_enter, struct hcall_call *call)
 	replay = hcallrec_function(call->nr).replay;
 	if (replay == HCALLREC_OUTPUT && record->result > 0) {
 		stream->passing = 1;
-		if (call->nr == HCALL_CONSOLE_WRITE)
-			hcall_bpf_set_arg(call, 2,
-					  record->result - stream->done);
+		left = record->result - stream->done;
+		if (call->nr == HCALL_CONSOLE_WRITE && call->args[2] > left)
+			hcall_bpf_set_arg(call, 2, left);
 		return HCALL_OPS_PASS;
 	}
 	/* What the launcher answered then is not known: it answers again. */

@@ -525,6 +525,41 @@ static void forward(char **args)
 	says("now", call(&vm, HCALL_TIMER_NOW, 0, 0, 0, 0));
 }
 
+/* pending N: N asynchronous batches at once, of which some are refused, as the first take long. */
+static void pending(char **args)
+{
+	uint64_t n = number(args[0]), end;
+	const int count = 100;
+	int64_t ret;
+
+	start();
+	for (uint64_t i = 0; i < n; i++) {
+		struct hcall_op *op = at(&vm, RAM + i * count * sizeof(*op));
+
+		for (int j = 0; j < count; j++)
+			op[j] = i < 4 ? (struct
+					 hcall_op){ .number = HCALL_SYS_RANDOM,
+						    .args = { RAM2, 4096 } }
+				      : (struct hcall_op){
+						.number = HCALL_TIMER_NOW
+					};
+		ret = call(&vm, HCALL_SYS_BATCH, RAM + i * count * sizeof(*op),
+			   count, HCALL_BATCH_ASYNC, 900);
+		printf("%lld\n", (long long)ret);
+		if (ret < 0)
+			op[count - 1].flags = HCALL_OP_DONE;
+	}
+	end = now_ns() + TIMEOUT * 1000000000ull;
+	for (uint64_t i = 1; i <= n; i++) {
+		struct hcall_op *op = at(&vm, RAM + i * count * sizeof(*op));
+
+		while (!(__atomic_load_n(&op[-1].flags, __ATOMIC_SEQ_CST) &
+			 HCALL_OP_DONE))
+			NEED(now_ns() < end);
+	}
+	says("pending", 0);
+}
+
 /* forever: NOW, until somebody ends it. */
 static void forever(char **args)
 {
@@ -560,6 +595,7 @@ static const struct {
 	{ "signals", signals, 2 }, { "smp", smp, 1 },
 	{ "less", less, 1 },	   { "forward", forward, 1 },
 	{ "forever", forever, 0 }, { "twice", twice, 1 },
+	{ "pending", pending, 1 },
 };
 
 int main(int argc, char **argv)
