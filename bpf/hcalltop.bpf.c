@@ -61,10 +61,14 @@ struct hcall_dev {
 };
 
 /*
- * struct hcall_vm; by class and unit.  An array of arrays, but pahole makes one
- * dimension of it.
+ * struct hcall_vm; by class and unit.  It is an array of arrays, of which some
+ * versions of pahole make one dimension.
  */
-struct hcall_vm___devices {
+struct hcall_vm___nested {
+	struct hcall_dev *dev[8][KVM_HCALL_MAX_UNITS];
+};
+
+struct hcall_vm___flat {
 	struct hcall_dev *dev[8 * KVM_HCALL_MAX_UNITS];
 };
 
@@ -80,10 +84,14 @@ static bool find_device(const struct hcall_vm *vm, const struct top_key *key,
 	const struct hcall_dev *dev = NULL;
 	__u64 at;
 
-	if (!bpf_core_field_exists(struct hcall_vm___devices, dev))
+	if (bpf_core_field_exists(struct hcall_vm___nested, dev))
+		at = bpf_core_field_offset(struct hcall_vm___nested, dev);
+	else if (bpf_core_field_exists(struct hcall_vm___flat, dev))
+		at = bpf_core_field_offset(struct hcall_vm___flat, dev);
+	else
 		return true;
-	at = (__u64)vm + bpf_core_field_offset(struct hcall_vm___devices, dev) +
-	     (key->class_id * KVM_HCALL_MAX_UNITS + key->unit) * sizeof(dev);
+	at += (__u64)vm +
+	      (key->class_id * KVM_HCALL_MAX_UNITS + key->unit) * sizeof(dev);
 	bpf_probe_read_kernel(&dev, sizeof(dev), (const void *)at);
 	if (!dev)
 		return false;
@@ -142,6 +150,11 @@ static __u32 slot_of(__u64 ns)
 	return slot < TOP_SLOTS ? slot : TOP_SLOTS - 1;
 }
 
+/*
+ * The kernel skips a program that already runs on this CPU.  From Linux 7 on it may
+ * be preempted by another call, which is missed then; the loader tells how many.  To
+ * disable preemption here would only move that to where it is enabled again.
+ */
 SEC("tp_btf/hcall_exit")
 int BPF_PROG(top_exit, struct hcall_call *call, __s64 result, __u64 duration_ns)
 {
