@@ -195,13 +195,14 @@ static __always_inline __u32 rates_of(const struct facts *facts)
 
 /* ---- Credit ------------------------------------------------------------------ */
 
-static __always_inline struct credits *new_credits(__u32 vm, __u64 flags)
+static __always_inline struct credits *new_credits(__u32 vm)
 {
 	struct credits full = { .at_ns = bpf_ktime_get_ns() };
 
 	for (__u32 i = 0; i < GUARD_MAX_RATES && i < rate_count; i++)
 		full.of[i] = rates[i].burst * GUARD_CREDIT;
-	bpf_map_update_elem(&vms, &vm, &full, flags);
+	/* Another vCPU may have been faster. */
+	bpf_map_update_elem(&vms, &vm, &full, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&vms, &vm);
 }
 
@@ -303,7 +304,7 @@ int BPF_PROG(enter, struct hcall_call *call)
 	vm = call->vm->id;
 	credits = bpf_map_lookup_elem(&vms, &vm);
 	if (!credits)
-		credits = new_credits(vm, BPF_NOEXIST);
+		credits = new_credits(vm);
 	if (!credits)
 		return deny(call, GUARD_NO_ROOM, -HCALL_EPERM);
 	without = take(credits, found, bpf_ktime_get_ns());
@@ -332,14 +333,7 @@ void BPF_PROG(exit, struct hcall_call *call)
 		pay(credits, found, call->bytes);
 }
 
-/* The number may have been another VM's. */
-SEC("struct_ops/attach")
-void BPF_PROG(attach, struct hcall_vm *vm)
-{
-	if (rate_count && tool_wants_vm(vm))
-		new_credits(vm->id, BPF_ANY);
-}
-
+/* The next VM with this number begins anew. */
 SEC("struct_ops/detach")
 void BPF_PROG(detach, struct hcall_vm *vm)
 {
@@ -358,7 +352,6 @@ SEC(".struct_ops.link")
 struct hcall_ops guard = {
 	.enter = (void *)enter,
 	.exit = (void *)exit,
-	.attach = (void *)attach,
 	.detach = (void *)detach,
 	.ejected = (void *)ejected,
 	.name = "hcallguard",
