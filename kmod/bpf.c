@@ -237,7 +237,9 @@ static int ops_enter(struct hcall_call *call, const struct ops_list *list,
 		*asked |= set->exits;
 		if (!set->ops->enter)
 			continue;
+		/* What the one before has left is not this one's. */
 		call->bytes = 0;
+		call->result = 0;
 		verdict = set->ops->enter(call);
 		if (likely(verdict == HCALL_OPS_PASS))
 			continue;
@@ -245,7 +247,6 @@ static int ops_enter(struct hcall_call *call, const struct ops_list *list,
 			if (call->result >= 0 || ops_is_error(call->result))
 				return verdict;
 			ops_eject_result(set, call, call->result, "enter()");
-			call->result = 0;
 			continue;
 		}
 		if (verdict < 0 && ops_is_error(verdict))

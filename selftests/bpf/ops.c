@@ -235,6 +235,24 @@ static void answers(void)
 	done();
 }
 
+/* What a set that passed has set is nobody's result. */
+static void forgets_results(void)
+{
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(attach(1, bpf->maps.set1), 0);
+	bpf->bss->set[0].set_result = 1;
+	bpf->bss->set[1].verdict = HCALL_OPS_ANSWERED;
+	bpf->bss->set[0].result = 5;
+	CHECK_EQ(probe(&vm), 0);
+	bpf->bss->set[0].result = -4000;
+	CHECK_EQ(probe(&vm), 0);
+	CHECK_EQ(probe(&vm), 0);
+	CHECK_EQ(bpf->bss->ejection.reason, 0);
+	done();
+}
+
 static void changes_arguments(void)
 {
 	setup();
@@ -1034,6 +1052,7 @@ static const struct test tests[] = {
 	{ "sees", sees },
 	{ "denies", denies },
 	{ "answers", answers },
+	{ "forgets_results", forgets_results },
 	{ "changes_arguments", changes_arguments },
 	{ "changes_result", changes_result },
 	{ "order", order },
