@@ -154,7 +154,7 @@ struct hcall_ops {
  * @index: 0 to 3
  * @value: what everybody after this program sees, and the service
  *
- * Return: 0 or -EINVAL.
+ * Return: 0; -EINVAL: no such argument, or not in enter().
  */
 extern int hcall_bpf_set_arg(struct hcall_call *call, __u32 index,
 			     __u64 value) __ksym;

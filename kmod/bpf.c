@@ -332,7 +332,7 @@ static s64 ops_call(struct hcall_call *call)
 	u64 number;
 	s64 result;
 
-	call->result = 0;
+	call->asking = true;
 	call->delayed_ns = 0;
 	idx = srcu_read_lock(&ops_srcu);
 	list = srcu_dereference(ops_list, &ops_srcu);
@@ -343,6 +343,7 @@ static s64 ops_call(struct hcall_call *call)
 	else
 		verdict = ops_enter(call, list, &asked);
 	srcu_read_unlock(&ops_srcu, idx);
+	call->asking = false;
 
 	if (likely(verdict == HCALL_OPS_PASS)) {
 		call->bytes = 0;
@@ -443,6 +444,7 @@ s64 hcall_bpf_serve(struct hcall_call *call)
 	if (function > 62 || !(set->ops->functions & BIT_ULL(function)))
 		return -HCALL_ENOSYS;
 	/* hcall_bpf_call() has not, if the set came just now. */
+	call->asking = false;
 	call->delayed_ns = 0;
 	call->result = 0;
 	result = set->ops->serve(call);
@@ -810,7 +812,7 @@ __bpf_kfunc_start_defs();
 
 __bpf_kfunc int hcall_bpf_set_arg(struct hcall_call *call, u32 index, u64 value)
 {
-	if (index >= ARRAY_SIZE(call->args))
+	if (index >= ARRAY_SIZE(call->args) || !call->asking)
 		return -EINVAL;
 	call->args[index] = value;
 	return 0;

@@ -229,11 +229,12 @@ enum hcall_after {
  * @door:        how it came
  * @after:       OUT: what follows the result
  * @nowait:      IN: answer HCALL_DEFER rather than wait
+ * @asking:      for BPF programs, see bpf.c: enter() is being called
  * @args:        the guest's arguments: copied, never validated
  * @bytes:       OUT: moved from or to guest memory, for the statistics
  * @exit_reason: OUT: with HCALL_AFTER_EXIT
  * @exit_code:   OUT: with HCALL_AFTER_EXIT
- * @result:      for BPF programs, see bpf.c; nobody else sets it
+ * @result:      for BPF programs; nobody else sets it
  * @delayed_ns:  the same
  */
 struct hcall_call {
@@ -243,6 +244,7 @@ struct hcall_call {
 	u8 door;
 	u8 after;
 	bool nowait;
+	bool asking;
 	u64 args[4];
 	u64 bytes;
 	u32 exit_reason;

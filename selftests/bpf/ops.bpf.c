@@ -58,6 +58,8 @@ static void leave(__u32 who, struct hcall_call *call)
 	see(SEEN_EXIT, who, call);
 	if (set[who].change)
 		hcall_bpf_set_result(call, set[who].changed);
+	if (set[who].exit_arg)
+		hcall_bpf_set_arg(call, 0, set[who].exit_arg);
 }
 
 static void vm_event(__u32 what, __u32 who, __u32 vm)

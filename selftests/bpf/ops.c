@@ -275,6 +275,13 @@ static void changes_arguments(void)
 	CHECK_EQ(call(&vm, HCALL_SYS_RANDOM, RAM, 16, 0, 0), 16);
 	/* The guest's registers stay as they are. */
 	CHECK_EQ(vm.vcpu[0].run->exit_reason, KVM_EXIT_IO);
+	/* In exit it is too late. */
+	memset(bpf->bss->set, 0, sizeof(bpf->bss->set));
+	bpf->bss->set[1].exit_arg = 77;
+	bpf->bss->nr_seen = 0;
+	CHECK_EQ(call(&vm, HCALL_SYS_RANDOM, RAM, 16, 0, 0), 16);
+	EXPECT_SEEN(3, SEEN_EXIT, 0);
+	CHECK_EQ(seen(3)->args[0], RAM);
 	done();
 }
 

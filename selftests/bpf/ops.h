@@ -39,6 +39,7 @@ struct behaviour {
 	__s64 result;
 	__u64 change; /* bool: in exit */
 	__s64 changed;
+	__u64 exit_arg; /* 0: none */
 };
 
 struct seen {
