@@ -92,8 +92,8 @@ struct hcall_ejection {
  * struct hcall_ops - a set of programs that sees calls; a struct_ops, attached
  *		      by link
  *
- * All functions may be NULL, but not all of them, and all may be sleepable
- * (SEC("struct_ops.s/...")).  Calls come from many vCPUs at once.
+ * All functions may be NULL, but not all of them.  enter, exit and serve may be
+ * sleepable (SEC("struct_ops.s/...")).  Calls come from many vCPUs at once.
  *
  * @enter:   a call comes.  Those who are before this one have let it pass.
  *	     Return: HCALL_OPS_PASS: go on, with the arguments as they are now;

@@ -747,12 +747,22 @@ static int ops_init(struct btf *btf)
 	return 0;
 }
 
-/* All may be sleepable. */
+/*
+ * Those that see calls may be sleepable.  The others are called under ops_lock,
+ * in the thread of a launcher, too: its memory may make them wait for ever.
+ */
 static int ops_check_member(const struct btf_type *type,
 			    const struct btf_member *member,
 			    const struct bpf_prog *prog)
 {
-	return 0;
+	switch (__btf_member_bit_offset(type, member) / BITS_PER_BYTE) {
+	case offsetof(struct hcall_ops, attach):
+	case offsetof(struct hcall_ops, detach):
+	case offsetof(struct hcall_ops, ejected):
+		return prog->sleepable ? -EINVAL : 0;
+	default:
+		return 0;
+	}
 }
 
 /* Only for their types. */

@@ -747,6 +747,8 @@ static void verifier(void)
 		{ "short_buffer",
 		  "memory, len pair leads to invalid memory access" },
 		{ "unbounded_size", "R4" },
+		{ "overwrites_field", "is not supported" },
+		{ "attach_sleeps", "attach to unsupported member attach" },
 		{ "tracepoint", "is not allowed" },
 	};
 	static char log[1 << 20];

@@ -84,6 +84,30 @@ ENTER(unbounded_size, "struct_ops.s")
 }
 OPS(unbounded_size);
 
+/* The same as writes_field by way of a function that writes. */
+ENTER(overwrites_field, "struct_ops.s")
+{
+	hcall_bpf_read(call, call->args[0], (void *)&call->args,
+		       sizeof(call->args));
+	return HCALL_OPS_PASS;
+}
+OPS(overwrites_field);
+
+/* attach(), detach() and ejected() are called under a lock. */
+extern int bpf_copy_from_user_str(void *to, __u32 to__sz, const void *from__ign,
+				  __u64 flags) __ksym;
+
+SEC("struct_ops.s")
+void BPF_PROG(attach_sleeps, struct hcall_vm *vm)
+{
+	bpf_copy_from_user_str(words, sizeof(words), (void *)(long)vm->id, 0);
+}
+SEC(".struct_ops.link")
+struct hcall_ops ops_attach_sleeps = {
+	.attach = (void *)attach_sleeps,
+	.name = "rejected",
+};
+
 /* Of another kind: it only looks. */
 SEC("tp_btf/hcall_enter")
 int BPF_PROG(tracepoint, struct hcall_call *call)
