@@ -8,9 +8,10 @@
  * way out, and not while they are served.  So nobody who takes a set off waits
  * for a disk; who is in both lists has seen both ends of a call.
  *
- * ops_lock serialises all changes.  Order: vm->lock or the BPF core's lock of
- * links, then ops_lock.  Nobody waits for calls under it: a program may be
- * stuck in a fault of guest memory for as long as that launcher likes.
+ * ops_lock serialises all changes.  Order: vm->lock and hook_lock, or the BPF
+ * core's lock of links, then ops_lock.  Nobody waits for calls under it: a
+ * program may be stuck in a fault of guest memory for as long as that launcher
+ * likes.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 

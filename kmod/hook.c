@@ -286,8 +286,9 @@ static bool hook_is_vm(struct file *file)
 	       !strcmp(dentry->d_name.name, "kvm-vm");
 }
 
-static int hook_publish(struct hcall_binding *binding)
+static int hook_publish(struct hcall_vm *vm)
 {
+	struct hcall_binding *binding = &vm->binding;
 	struct hcall_binding *other;
 
 	lockdep_assert_held(&hook_lock);
@@ -296,6 +297,8 @@ static int hook_publish(struct hcall_binding *binding)
 		if (other->key == binding->key)
 			return -EBUSY;
 	}
+	/* Programs know of it before its first call. */
+	hcall_bpf_bind(vm);
 	hash_add_rcu(hook_table, &binding->node, (unsigned long)binding->key);
 	return 0;
 }
@@ -330,7 +333,7 @@ int hcall_hook_bind(struct hcall_vm *vm, struct file *vm_file)
 	mmgrab(binding->mm);
 
 	mutex_lock(&hook_lock);
-	ret = hook_publish(binding);
+	ret = hook_publish(vm);
 	mutex_unlock(&hook_lock);
 	if (ret)
 		mmdrop(binding->mm);

@@ -93,11 +93,8 @@ static long vm_bind(struct hcall_vm *vm, const struct kvm_hcall_bind *bind)
 	file = fget(bind->vm_fd);
 	if (!file)
 		return -EBADF;
-	/* Programs know of it before its first call. */
-	hcall_bpf_bind(vm);
 	ret = hcall_hook_bind(vm, file);
 	if (ret) {
-		hcall_bpf_unbind(vm);
 		fput(file);
 		return ret;
 	}

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -427,6 +428,25 @@ static void one_vm(void)
 	CHECK_EQ(probe(&other), PROBED);
 	CHECK_EQ(seen(2)->vm, id);
 	vm_free(&other);
+	done();
+}
+
+/* One that could not be bound never was there. */
+static void not_bound(void)
+{
+	struct kvm_hcall_bind bind = { .vm_fd = STDIN_FILENO };
+	int fd;
+
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(bpf->bss->nr_seen, 1);
+	fd = open("/dev/kvm-hcall", O_RDWR);
+	NEED(fd >= 0);
+	CHECK(ioctl(fd, KVM_HCALL_BIND, &bind) < 0);
+	CHECK_EQ(errno, EINVAL);
+	CHECK_EQ(bpf->bss->nr_seen, 1);
+	close(fd);
 	done();
 }
 
@@ -1067,6 +1087,7 @@ static const struct test tests[] = {
 	{ "order", order },
 	{ "classes", classes },
 	{ "one_vm", one_vm },
+	{ "not_bound", not_bound },
 	{ "vms_come_and_go", vms_come_and_go },
 	{ "doors", doors },
 	{ "nonsense", nonsense },
