@@ -219,7 +219,9 @@ static s64 batch_sync(struct hcall_call *batch, u64 gpa, u32 count)
 		if (batch_fetch(vm, span, gpa, i, &op))
 			goto fault;
 		batch_element(&call, &op, &failed);
-		if (unlikely(op.result == -HCALL_EINTR))
+		/* An end stays one, whatever a program makes of its result. */
+		if (unlikely(op.result == -HCALL_EINTR &&
+			     call.after != HCALL_AFTER_EXIT))
 			return i ?: -HCALL_EINTR;
 		if (likely(span) ? batch_answer(span, i, &op) :
 				   hcall_batch_answer(vm, gpa + i * sizeof(op),

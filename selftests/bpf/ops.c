@@ -313,6 +313,26 @@ static void changes_result(void)
 	done();
 }
 
+/* The end of the guest is one by any door, whatever exit makes of its result. */
+static void changes_end(void)
+{
+	struct hcall_op *op;
+
+	setup();
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	bpf->bss->set[0].change = 1;
+	bpf->bss->set[0].changed = -HCALL_EINTR;
+	CHECK_EQ(call(&vm, HCALL_SYS_EXIT, 0, 0, 0, 0), INT64_MIN);
+	CHECK_EQ(vm.vcpu[0].run->exit_reason, KVM_EXIT_SYSTEM_EVENT);
+	op = at(&vm, RAM);
+	memset(op, 0, sizeof(*op));
+	op->number = HCALL_SYS_EXIT;
+	CHECK_EQ(call(&vm, HCALL_SYS_BATCH, RAM, 1, 0, 0), INT64_MIN);
+	CHECK_EQ(vm.vcpu[0].run->exit_reason, KVM_EXIT_SYSTEM_EVENT);
+	done();
+}
+
 /* ---- Who is asked --------------------------------------------------------------- */
 
 static void order(void)
@@ -1085,6 +1105,7 @@ static const struct test tests[] = {
 	{ "changes_arguments", changes_arguments },
 	{ "changes_result", changes_result },
 	{ "order", order },
+	{ "changes_end", changes_end },
 	{ "classes", classes },
 	{ "one_vm", one_vm },
 	{ "not_bound", not_bound },
