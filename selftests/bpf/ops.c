@@ -1031,6 +1031,90 @@ static void under_load(void)
 	done();
 }
 
+static void *detach_thread(void *arg)
+{
+	bpf_link_detach((int)(intptr_t)arg);
+	return NULL;
+}
+
+/* The calls of two guests eject a set while two threads take it off. */
+static void ejected_under_load(void)
+{
+	uint64_t times = setting("ATTACHES", 200);
+	pthread_t threads[2], detacher;
+	struct vm other;
+	void *calls;
+
+	setup();
+	vm_new(&other);
+	vm_bind(&other);
+	load();
+	stop_load = false;
+	bpf->bss->set[0].verdict = 9;
+	NEED(!pthread_create(&threads[0], NULL, load_thread, &vm.vcpu[0]));
+	NEED(!pthread_create(&threads[1], NULL, load_thread, &other.vcpu[0]));
+	for (uint64_t i = 0; i < times; i++) {
+		int fd;
+
+		if (attach(0, bpf->maps.set0))
+			break;
+		fd = dup(bpf_link__fd(links[0]));
+		NEED(fd >= 0);
+		NEED(!pthread_create(&detacher, NULL, detach_thread,
+				     (void *)(intptr_t)fd));
+		bpf_link__destroy(links[0]);
+		links[0] = NULL;
+		if (i & 1)
+			close(fd);
+		NEED(!pthread_join(detacher, NULL));
+		if (!(i & 1))
+			close(fd);
+		if (i + 1 == times)
+			stop_load = true;
+	}
+	CHECK(stop_load);
+	stop_load = true;
+	for (int i = 0; i < 2; i++) {
+		NEED(!pthread_join(threads[i], &calls));
+		CHECK(calls != (void *)~0ull);
+	}
+	vm_free(&other);
+	done();
+}
+
+static void *free_thread(void *arg)
+{
+	vm_free(arg);
+	return NULL;
+}
+
+/* The only VM of a set goes while the set does. */
+static void both_go(void)
+{
+	for (int i = 0; i < 5; i++) {
+		static struct vm other;
+		pthread_t thread;
+		__u32 id;
+
+		setup();
+		vm_new(&other);
+		vm_bind(&other);
+		load();
+		CHECK_EQ(attach(0, bpf->maps.set0), 0);
+		CHECK_EQ(probe(&other), PROBED);
+		id = seen(2)->vm;
+		fresh();
+		bpf->struct_ops.set1->vm = id;
+		load();
+		CHECK_EQ(attach(1, bpf->maps.set1), 0);
+		NEED(!pthread_create(&thread, NULL, free_thread, &other));
+		usleep(i * 1000);
+		detach(1);
+		NEED(!pthread_join(thread, NULL));
+		done();
+	}
+}
+
 /* Loaders that are killed take their sets with them. */
 static void killed(void)
 {
@@ -1124,6 +1208,8 @@ static const struct test tests[] = {
 	{ "delay", delay },
 	{ "delay_killed", delay_killed },
 	{ "under_load", under_load },
+	{ "ejected_under_load", ejected_under_load },
+	{ "both_go", both_go },
 	{ "killed", killed },
 	{ "only_by_link", only_by_link },
 	{ "holds_the_module", holds_the_module },
