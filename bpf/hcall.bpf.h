@@ -188,7 +188,8 @@ extern int hcall_bpf_read(struct hcall_call *call, __u64 gpa, void *to,
  *
  * Context: sleepable programs.
  * Return: 0; -EFAULT: not all of it is writable guest memory, and nothing was
- * written; -E2BIG.
+ * written, or the launcher has unmapped some of it, and what comes before may be;
+ * -E2BIG.
  */
 extern int hcall_bpf_write(struct hcall_call *call, __u64 gpa, const void *from,
 			   __u32 from__sz) __ksym;
