@@ -183,7 +183,7 @@ extern int hcall_bpf_read(struct hcall_call *call, __u64 gpa, void *to,
  * hcall_bpf_write() - copy to guest memory
  * @call:     whose guest
  * @gpa:      guest-physical address, of any alignment
- * @from:     the program's memory
+ * @from:     the program's memory; not const, as the verifier takes no such memory
  * @from__sz: in bytes, 1 to HCALL_BPF_MAX_BYTES
  *
  * Context: sleepable programs.

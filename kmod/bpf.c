@@ -75,6 +75,7 @@ struct hcall_ops {
  * @ejected: bit 0: no call is shown to it any more
  * @why:     the reason; the work's
  * @work:    tells the loader
+ * @told:    it has been told
  * @without: memory for the list without this set
  * @refs:    ops_unreg()'s and the work's
  */
@@ -91,6 +92,7 @@ struct ops_set {
 	unsigned long ejected;
 	struct hcall_ejection why;
 	struct work_struct work;
+	bool told;
 	struct ops_list *without;
 	refcount_t refs;
 };
@@ -145,6 +147,13 @@ static void ops_put(struct ops_set *set)
 		kfree(set);
 }
 
+static void ops_queue_work(struct ops_set *set)
+{
+	refcount_inc(&set->refs);
+	if (!queue_work(ops_workqueue, &set->work))
+		refcount_dec(&set->refs);
+}
+
 /* Context: a call, or ops_lock. */
 __printf(5, 6)
 static void ops_eject(struct ops_set *set, u32 reason,
@@ -163,8 +172,7 @@ static void ops_eject(struct ops_set *set, u32 reason,
 	va_start(args, format);
 	vscnprintf(why->text, sizeof(why->text), format, args);
 	va_end(args);
-	refcount_inc(&set->refs);
-	queue_work(ops_workqueue, &set->work);
+	ops_queue_work(set);
 }
 
 static void ops_eject_result(struct ops_set *set, const struct hcall_call *call,
@@ -186,10 +194,12 @@ static void ops_work(struct work_struct *work)
 	scoped_guard(mutex, &ops_lock) {
 		if (set->leaving)
 			break;
-		if (set->ops->ejected)
+		if (set->ops->ejected && !set->told)
 			set->ops->ejected(&set->why);
+		set->told = true;
+		/* There is nothing left to deny if its VM is closed. */
 		if (!(set->ops->flags & HCALL_OPS_FAIL_CLOSED) ||
-		    set->why.reason == HCALL_EJECTED_VM_CLOSED)
+		    set->vm == OPS_NO_VM)
 			link = bpf_link_inc_not_zero(set->link);
 	}
 	if (!IS_ERR(link)) {
@@ -509,8 +519,11 @@ void hcall_bpf_unbind(struct hcall_vm *vm)
 			continue;
 		/* The next VM with this id is another one. */
 		WRITE_ONCE(set->vm, OPS_NO_VM);
-		ops_eject(set, HCALL_EJECTED_VM_CLOSED, NULL, 0,
-			  "VM %u is closed", vm->id);
+		if (ops_is_ejected(set))
+			ops_queue_work(set);
+		else
+			ops_eject(set, HCALL_EJECTED_VM_CLOSED, NULL, 0,
+				  "VM %u is closed", vm->id);
 	}
 }
 

@@ -110,6 +110,13 @@ static bool hung_up(int i)
 	return poll(&poll_link, 1, 5000) == 1 && poll_link.revents & POLLHUP;
 }
 
+static bool hung_up_soon(int i)
+{
+	struct pollfd poll_link = { .fd = bpf_link__fd(links[i]) };
+
+	return poll(&poll_link, 1, 200) == 1;
+}
+
 static bool said_why(void)
 {
 	for (int i = 0;
@@ -629,6 +636,38 @@ static void fail_closed(void)
 	CHECK(call(&vm, HCALL_TIMER_NOW, 0, 0, 0, 0) > 0);
 	detach(0);
 	CHECK_EQ(probe(&vm), PROBED);
+	done();
+}
+
+/* ... but not longer than its VM is there. */
+static void fail_closed_vm(void)
+{
+	struct vm other;
+	__u32 id;
+
+	setup();
+	vm_new(&other);
+	vm_bind(&other);
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(probe(&other), PROBED);
+	id = seen(2)->vm;
+
+	fresh();
+	bpf->struct_ops.set0->flags = HCALL_OPS_FAIL_CLOSED;
+	bpf->struct_ops.set0->vm = id;
+	load();
+	bpf->bss->set[0].verdict = 9;
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(probe(&other), PROBED);
+	CHECK(said_why());
+	CHECK_EQ(probe(&other), -HCALL_EPERM);
+	CHECK(!hung_up_soon(0));
+	memset(&bpf->bss->ejection, 0, sizeof(bpf->bss->ejection));
+	vm_free(&other);
+	CHECK(hung_up(0));
+	/* It has been told why, once. */
+	CHECK_EQ(bpf->bss->ejection.reason, 0);
 	done();
 }
 
@@ -1198,6 +1237,7 @@ static const struct test tests[] = {
 	{ "nonsense", nonsense },
 	{ "others_stay", others_stay },
 	{ "fail_closed", fail_closed },
+	{ "fail_closed_vm", fail_closed_vm },
 	{ "serves", serves },
 	{ "serves_once", serves_once },
 	{ "serves_nonsense", serves_nonsense },
