@@ -405,22 +405,29 @@ static void classes(void)
 	done();
 }
 
+/* setup() and another VM.  Return: its number; programs are open, not loaded */
+static __u32 setup_other(struct vm *other)
+{
+	__u32 id;
+
+	setup();
+	vm_new(other);
+	vm_bind(other);
+	load();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(probe(other), PROBED);
+	EXPECT_SEEN(2, SEEN_ENTER, 0);
+	id = seen(2)->vm;
+	fresh();
+	return id;
+}
+
 /* A set that is for one VM. */
 static void one_vm(void)
 {
 	struct vm other;
-	__u32 id;
+	__u32 id = setup_other(&other);
 
-	setup();
-	vm_new(&other);
-	vm_bind(&other);
-	load();
-	CHECK_EQ(attach(0, bpf->maps.set0), 0);
-	CHECK_EQ(probe(&other), PROBED);
-	CHECK_EQ(seen(2)->what, SEEN_ENTER);
-	id = seen(2)->vm;
-
-	fresh();
 	bpf->struct_ops.set1->vm = id;
 	bpf->struct_ops.set2->vm = 4000000;
 	load();
@@ -643,17 +650,8 @@ static void fail_closed(void)
 static void fail_closed_vm(void)
 {
 	struct vm other;
-	__u32 id;
+	__u32 id = setup_other(&other);
 
-	setup();
-	vm_new(&other);
-	vm_bind(&other);
-	load();
-	CHECK_EQ(attach(0, bpf->maps.set0), 0);
-	CHECK_EQ(probe(&other), PROBED);
-	id = seen(2)->vm;
-
-	fresh();
 	bpf->struct_ops.set0->flags = HCALL_OPS_FAIL_CLOSED;
 	bpf->struct_ops.set0->vm = id;
 	load();
@@ -1132,17 +1130,9 @@ static void both_go(void)
 {
 	for (int i = 0; i < 5; i++) {
 		static struct vm other;
+		__u32 id = setup_other(&other);
 		pthread_t thread;
-		__u32 id;
 
-		setup();
-		vm_new(&other);
-		vm_bind(&other);
-		load();
-		CHECK_EQ(attach(0, bpf->maps.set0), 0);
-		CHECK_EQ(probe(&other), PROBED);
-		id = seen(2)->vm;
-		fresh();
 		bpf->struct_ops.set1->vm = id;
 		load();
 		CHECK_EQ(attach(1, bpf->maps.set1), 0);
