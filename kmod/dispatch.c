@@ -140,6 +140,9 @@ s64 hcall_dispatch_watched(struct hcall_call *call)
 	u64 start_ns = 0;
 	s64 result;
 
+	/* Perhaps only BPF programs do. */
+	if (!timed && !trace_hcall_enter_enabled())
+		return hcall_bpf_call(call);
 	trace_hcall_enter(call);
 	if (timed)
 		start_ns = ktime_get_ns();
