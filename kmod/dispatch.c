@@ -2,7 +2,7 @@
 /*
  * The table of services, and what is uncommon about dispatch.h.
  */
-#include <linux/jump_label_ratelimit.h>
+#include <linux/jump_label.h>
 #include <linux/kernel.h>
 #include <linux/timekeeping.h>
 
@@ -111,26 +111,20 @@ s64 hcall_not_handled(struct hcall_call *call, u8 policy)
 /* ---- Who watches ------------------------------------------------------------ */
 
 /*
- * On as long as anybody does, and a second longer: to patch the code stops all
- * CPUs, and he may come again.
+ * On as long as anybody does.  Not a deferred key, which is patched back later:
+ * tracepoints are turned off when the module goes, after its exit function.
  */
-DEFINE_STATIC_KEY_DEFERRED_FALSE(hcall_watched, HZ);
+DEFINE_STATIC_KEY_FALSE(hcall_watched);
 
 int hcall_watch(void)
 {
-	static_branch_deferred_inc(&hcall_watched);
+	static_branch_inc(&hcall_watched);
 	return 0;
 }
 
 void hcall_unwatch(void)
 {
-	static_branch_slow_dec_deferred(&hcall_watched);
-}
-
-/* Before the module goes. */
-void hcall_watch_exit(void)
-{
-	static_key_deferred_flush(&hcall_watched);
+	static_branch_dec(&hcall_watched);
 }
 
 /* hcall_dispatch() if somebody watches. */

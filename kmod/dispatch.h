@@ -6,11 +6,11 @@
 #ifndef HCALL_DISPATCH_H
 #define HCALL_DISPATCH_H
 
-#include <linux/jump_label_ratelimit.h>
+#include <linux/jump_label.h>
 
 #include "internal.h"
 
-extern struct static_key_false_deferred hcall_watched;
+DECLARE_STATIC_KEY_FALSE(hcall_watched);
 
 s64 hcall_not_handled(struct hcall_call *call, u8 policy);
 s64 hcall_dispatch_watched(struct hcall_call *call);
@@ -60,7 +60,7 @@ static __always_inline s64 hcall_answer(struct hcall_call *call)
  */
 static __always_inline s64 hcall_dispatch(struct hcall_call *call)
 {
-	if (static_branch_unlikely(&hcall_watched.key))
+	if (static_branch_unlikely(&hcall_watched))
 		return hcall_dispatch_watched(call);
 	return hcall_answer(call);
 }

@@ -307,7 +307,6 @@ s64 hcall_error(long error);
 s64 hcall_forward(struct hcall_call *call, u32 index);
 int hcall_watch(void);
 void hcall_unwatch(void);
-void hcall_watch_exit(void);
 
 extern const struct hcall_service *const hcall_services[256];
 

@@ -41,7 +41,6 @@ static void __exit hcall_exit(void)
 	hcall_vm_exit();
 	hcall_bpf_exit();
 	hcall_hook_detach();
-	hcall_watch_exit();
 }
 
 module_init(hcall_init);
