@@ -779,36 +779,36 @@ static int ops_check_member(const struct btf_type *type,
 	}
 }
 
-/* Only for their types. */
-static int ops_enter_stub(struct hcall_call *call)
+/* Never called: the BPF core takes the type of each function, and CFI its hash. */
+static int ops_enter_type(struct hcall_call *call)
 {
 	return HCALL_OPS_PASS;
 }
 
-static void ops_exit_stub(struct hcall_call *call)
+static void ops_exit_type(struct hcall_call *call)
 {
 }
 
-static s64 ops_serve_stub(struct hcall_call *call)
+static s64 ops_serve_type(struct hcall_call *call)
 {
 	return -HCALL_ENOSYS;
 }
 
-static void ops_vm_stub(struct hcall_vm *vm)
+static void ops_vm_type(struct hcall_vm *vm)
 {
 }
 
-static void ops_ejected_stub(struct hcall_ejection *why)
+static void ops_ejected_type(struct hcall_ejection *why)
 {
 }
 
-static struct hcall_ops ops_stubs = {
-	.enter = ops_enter_stub,
-	.exit = ops_exit_stub,
-	.serve = ops_serve_stub,
-	.attach = ops_vm_stub,
-	.detach = ops_vm_stub,
-	.ejected = ops_ejected_stub,
+static struct hcall_ops ops_types = {
+	.enter = ops_enter_type,
+	.exit = ops_exit_type,
+	.serve = ops_serve_type,
+	.attach = ops_vm_type,
+	.detach = ops_vm_type,
+	.ejected = ops_ejected_type,
 };
 
 /* Programs read what they are given, and change it by the functions below. */
@@ -821,7 +821,7 @@ static struct bpf_struct_ops ops_struct_ops = {
 	.name = "hcall_ops",
 	.owner = THIS_MODULE,
 	.verifier_ops = &ops_verifier,
-	.cfi_stubs = &ops_stubs,
+	.cfi_stubs = &ops_types,
 	.init = ops_init,
 	.init_member = ops_init_member,
 	.check_member = ops_check_member,
@@ -838,7 +838,7 @@ __bpf_kfunc int hcall_bpf_set_arg(struct hcall_call *call, u32 index, u64 value)
 {
 	if (index >= ARRAY_SIZE(call->args) || !call->asking)
 		return -EINVAL;
-	call->args[index] = value;
+	call->args[array_index_nospec(index, ARRAY_SIZE(call->args))] = value;
 	return 0;
 }
 
@@ -902,10 +902,13 @@ __bpf_kfunc void hcall_bpf_vm(struct hcall_call *call, struct hcall_bpf_vm *info
 __bpf_kfunc int hcall_bpf_device(struct hcall_call *call, u32 class_id,
 				 u32 unit, struct hcall_device *info)
 {
+	/* A program may have both numbers from the guest. */
 	const struct hcall_service *service =
-		class_id < 256 ? hcall_service(class_id) : NULL;
+		class_id < 256 ? hcall_service(array_index_nospec(class_id, 256)) :
+				 NULL;
 	struct hcall_dev *dev =
-		service ? hcall_dev(call, service->index, unit) : NULL;
+		service && service->add ?
+			hcall_dev(call, service->index, unit) : NULL;
 
 	memset(info, 0, sizeof(*info));
 	if (!dev)
@@ -964,6 +967,11 @@ static bool ops_have_btf(void)
 #endif
 }
 
+/**
+ * hcall_bpf_init() - what programs need before there can be any
+ *
+ * Return: 0 or -ENOMEM.
+ */
 int __init hcall_bpf_init(void)
 {
 	ops_workqueue = alloc_workqueue("hcall_bpf", WQ_UNBOUND, 0);
