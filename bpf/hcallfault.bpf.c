@@ -333,6 +333,12 @@ void BPF_PROG(fault_corrupt, struct hcall_call *call)
 	}
 }
 
+SEC("struct_ops/attach")
+void BPF_PROG(fault_attach, struct hcall_vm *vm)
+{
+	tool_wants_vm(vm);
+}
+
 SEC("struct_ops/ejected")
 void BPF_PROG(fault_ejected, struct hcall_ejection *why)
 {
@@ -344,6 +350,7 @@ SEC(".struct_ops.link")
 struct hcall_ops fault = {
 	.enter = (void *)fault_fail,
 	.exit = (void *)fault_corrupt,
+	.attach = (void *)fault_attach,
 	.ejected = (void *)fault_ejected,
 	.name = "hcallfault",
 };

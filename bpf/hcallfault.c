@@ -430,6 +430,7 @@ int main(int argc, char **argv)
 	if (!events)
 		tool_failed("read from");
 	link = tool_attach_ops(skel->maps.fault, &skel->bss->ejection);
+	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
 
 	/* COMMAND goes on to its end without faults. */

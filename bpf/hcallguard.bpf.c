@@ -334,6 +334,12 @@ void BPF_PROG(exit, struct hcall_call *call)
 }
 
 /* The next VM with this number begins anew. */
+SEC("struct_ops/attach")
+void BPF_PROG(attach, struct hcall_vm *vm)
+{
+	tool_wants_vm(vm);
+}
+
 SEC("struct_ops/detach")
 void BPF_PROG(detach, struct hcall_vm *vm)
 {
@@ -352,6 +358,7 @@ SEC(".struct_ops.link")
 struct hcall_ops guard = {
 	.enter = (void *)enter,
 	.exit = (void *)exit,
+	.attach = (void *)attach,
 	.detach = (void *)detach,
 	.ejected = (void *)ejected,
 	.name = "hcallguard",

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tool.h"
 
@@ -540,6 +541,9 @@ int main(int argc, char **argv)
 	struct bpf_link *link;
 
 	tool_parse(&guard_argp, argc, argv);
+	if (pin && tool.command)
+		tool_die("--pin is for VMs that come later, and with COMMAND "
+			 "there are none; leave one of them out");
 	skel = hcallguard_bpf__open();
 	if (!skel)
 		tool_failed("open");
@@ -562,6 +566,7 @@ int main(int argc, char **argv)
 	link = tool_attach_ops(skel->maps.guard, &skel->bss->ejection);
 	if (pin)
 		pin_link(link);
+	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
 
 	while (tool_wait(ring ? ring_buffer__epoll_fd(ring) : -1, -1))
@@ -572,7 +577,9 @@ int main(int argc, char **argv)
 	if (ring)
 		ring_buffer__consume(ring);
 	tell_all_denied(skel->bss->denied);
-	if (pin)
+	if (pin && skel->bss->ejection.reason == HCALL_EJECTED_VM_CLOSED)
+		unlink(pin); /* nothing is attached any more */
+	else if (pin)
 		tool_say("the policy stays until '%s' is removed", pin);
 	return tool_end(skel->bss->lost);
 }

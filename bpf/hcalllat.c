@@ -299,6 +299,7 @@ int main(int argc, char **argv)
 		tool_failed("load");
 	if (hcalllat_bpf__attach(skel))
 		tool_failed("attach");
+	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
 	next_ns = tool_now_ns() + interval_ns;
 	while (tool_wait(-1, interval_ns ? ms_until(next_ns) : -1)) {

@@ -152,6 +152,17 @@ static void put(const void *data, size_t bytes)
 	tool_say("cannot write to %s: %s", path, strerror(errno));
 }
 
+/* What is there stays until COMMAND has started: see begin_file(). */
+static void open_file(void)
+{
+	/* What is on the guest's disk is not for everybody. */
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	out.file = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!out.file)
+		tool_die("cannot make %s: %s", path, strerror(errno));
+}
+
 static void begin_file(void)
 {
 	struct hcallrec_header header = {
@@ -160,13 +171,12 @@ static void begin_file(void)
 		.bytes = sizeof(header),
 		.flags = tool.vm ? HCALLREC_LATE : 0,
 	};
+	struct stat stat;
 	struct timespec now;
-	/* What is on the guest's disk is not for everybody. */
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int fd = fileno(out.file);
 
-	out.file = fd < 0 ? NULL : fdopen(fd, "w");
-	if (!out.file)
-		tool_die("cannot make %s: %s", path, strerror(errno));
+	if (fstat(fd, &stat) || (S_ISREG(stat.st_mode) && ftruncate(fd, 0)))
+		tool_die("cannot empty %s: %s", path, strerror(errno));
 	clock_gettime(CLOCK_REALTIME, &now);
 	header.time_ns = now.tv_sec * 1000000000ull + now.tv_nsec;
 	out.sum = HCALLREC_SUM;
@@ -315,7 +325,7 @@ static int run_record(int argc, char **argv)
 
 	tool_parse(&argp, argc, argv);
 	skel = open_recorder();
-	begin_file();
+	open_file();
 	ring = map_array(skel->maps.ring, buffer_bytes + BEHIND);
 	bell = open_doorbell(skel->maps.doorbell);
 	events = bpf_program__attach(skel->progs.record_event);
@@ -330,6 +340,7 @@ static int run_record(int argc, char **argv)
 	else if (!tool.command)
 		tool_say("recording all VMs that come, until Ctrl-C");
 	tool_release();
+	begin_file();
 	while (!out.failed && tool_wait(ring_buffer__epoll_fd(bell), -1)) {
 		ring_buffer__consume(bell);
 		drain(skel, ring);
@@ -461,11 +472,17 @@ static void read_file(void)
 		tool_die("cannot open %s: %s", path, strerror(errno));
 	if (!S_ISREG(stat.st_mode))
 		tool_die("%s is no file", path);
-	if (stat.st_size) {
-		in.data =
-			mmap(NULL, stat.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-		if (in.data == MAP_FAILED)
-			tool_die("cannot read %s: %s", path, strerror(errno));
+	/* Not mapped: somebody may cut the file meanwhile. */
+	in.data = malloc(stat.st_size ? stat.st_size : 1);
+	if (!in.data)
+		tool_die("no memory for %s", path);
+	for (off_t done = 0; done < stat.st_size;) {
+		ssize_t bytes = read(fd, in.data + done, stat.st_size - done);
+
+		if (bytes <= 0)
+			tool_die("cannot read %s: %s", path,
+				 bytes ? strerror(errno) : "it was cut short");
+		done += bytes;
 	}
 	close(fd);
 	in.header = (void *)in.data;

@@ -117,13 +117,16 @@ static void print_json(const struct snoop_call *call)
 static int print_call(void *unused, void *data, size_t bytes)
 {
 	static unsigned int printed;
+	struct snoop_call call = *(struct snoop_call *)data;
 
 	(void)unused;
 	(void)bytes;
+	/* A launcher may call itself anything. */
+	tool_printable(call.comm, sizeof(call.comm));
 	if (tool.json)
-		print_json(data);
+		print_json(&call);
 	else
-		print_text(data);
+		print_text(&call);
 	return ++printed % CALLS_AT_ONCE ? 0 : -EAGAIN;
 }
 
@@ -153,6 +156,7 @@ int main(int argc, char **argv)
 		printf("%-11s %4s %4s %-15s %-18s %-8s %12s %7s %12s %s\n",
 		       "TIME(s)", "VM", "VCPU", "COMM", "CALL", "DOOR",
 		       "RESULT", "BYTES", "LATENCY(us)", "ARGS");
+	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
 	while (tool_wait(ring_buffer__epoll_fd(calls), -1))
 		ring_buffer__consume(calls);

@@ -6,7 +6,6 @@
  * up now and then, and the difference to the last time is what is shown; so a
  * count that is read a little early is in the next table.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,15 +134,6 @@ static void *allocated(void *memory)
 	return memory;
 }
 
-/* A launcher may call itself and its devices anything. */
-static void make_printable(char *text, size_t bytes)
-{
-	text[bytes - 1] = 0;
-	for (; *text; text++)
-		if (!isgraph((unsigned char)*text) || *text & 0x80)
-			*text = '?';
-}
-
 static struct row *row_of(const struct top_key *key)
 {
 	struct row *row;
@@ -207,9 +197,10 @@ static void read_counts(void)
 		/* The last one stays: a device's own may be gone by now. */
 		if (!bpf_map__lookup_elem(skel->maps.names, &key, sizeof(key),
 					  &row->names, sizeof(row->names), 0)) {
-			make_printable(row->names.comm,
+			/* A launcher may call itself anything. */
+			tool_printable(row->names.comm,
 				       sizeof(row->names.comm));
-			make_printable(row->names.device,
+			tool_printable(row->names.device,
 				       sizeof(row->names.device));
 		}
 	}
@@ -572,6 +563,7 @@ int main(int argc, char **argv)
 		tool_failed("attach");
 	start_ns = tool_now_ns();
 	end_ns = start_ns + interval_ns;
+	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
 
 	while (goes_on && (!tables || number < tables)) {

@@ -57,6 +57,9 @@ struct tool_vm {
 /* Set by the loader, before the program is loaded: see tool_filter(). */
 const volatile struct tool_filter filter;
 
+/* There was a VM that is wanted: see tool_expect_vm(). */
+bool tool_matched;
+
 static inline bool tool_has_units(__u32 class_id)
 {
 	return class_id == HCALL_CLASS_CONSOLE ||
@@ -66,8 +69,12 @@ static inline bool tool_has_units(__u32 class_id)
 
 static inline bool tool_wants_vm(struct hcall_vm *vm)
 {
-	return (!filter.vm || vm->id == filter.vm) &&
-	       (!filter.pid || vm->pid == filter.pid);
+	if ((filter.vm && vm->id != filter.vm) ||
+	    (filter.pid && vm->pid != filter.pid))
+		return false;
+	if (!tool_matched)
+		tool_matched = true;
+	return true;
 }
 
 static inline bool tool_wants(struct hcall_call *call)

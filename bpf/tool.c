@@ -38,6 +38,7 @@ static pid_t filter_pid;
 static int command_socket = -1;
 static int link_fd = -1;
 static const struct tool_ejection *ejection;
+static const bool *matched;
 static int status;
 
 __u64 tool_now_ns(void)
@@ -100,6 +101,14 @@ static int print_libbpf(enum libbpf_print_level level, const char *format,
 {
 	(void)level;
 	return tool.verbose ? vfprintf(stderr, format, args) : 0;
+}
+
+void tool_printable(char *text, size_t bytes)
+{
+	text[bytes - 1] = 0;
+	for (; *text; text++)
+		if (!isgraph((unsigned char)*text) || *text & 0x80)
+			*text = '?';
 }
 
 /* One of a few buffers, so that a printf() can have several names. */
@@ -418,8 +427,8 @@ static void check_host(void)
 	if (!is_permitted())
 		tool_die("only root may watch VMs (CAP_SYS_ADMIN)");
 	if (access("/sys/module/kvm_hcall", F_OK))
-		tool_die("the module kvm_hcall is not loaded; "
-			 "'modprobe kvm_hcall' loads it");
+		tool_die("the module kvm_hcall is not loaded; 'modprobe "
+			 "kvm_hcall' loads it if it is installed, else insmod");
 	if (access("/sys/kernel/btf/vmlinux", F_OK))
 		tool_die("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), "
 			 "without which there is no eBPF for hcall");
@@ -456,6 +465,7 @@ int tool_vms(struct tool_vm *vms, int max)
 			tool_die("the kernel gave half a VM");
 		for (i = 0; i < n && vms[i].id != found.id; i++)
 			;
+		tool_printable(found.comm, sizeof(found.comm));
 		if (i == n && n < max)
 			vms[n++] = found;
 	}
@@ -501,6 +511,7 @@ static void be_command(int socket)
 	if (read(socket, &go, 1) != 1)
 		_exit(TOOL_FAILED); /* the tool is gone */
 	sigprocmask(SIG_SETMASK, &old_mask, NULL);
+	signal(SIGPIPE, SIG_DFL);
 	execvp(tool.command[0], tool.command);
 	error = errno;
 	if (write(socket, &error, sizeof(error)) < 0)
@@ -561,8 +572,9 @@ static bool reap_command(int flags)
 	if (!command_pid || waitpid(command_pid, &wait_status, flags) <= 0)
 		return false;
 	command_pid = 0;
-	if (!flags && WIFSIGNALED(wait_status) &&
-	    WTERMSIG(wait_status) == SIGTERM)
+	if (!flags && (WIFSIGNALED(wait_status)
+			       ? WTERMSIG(wait_status) == SIGTERM
+			       : WEXITSTATUS(wait_status) == 128 + SIGTERM))
 		return true; /* by us */
 	tell_end(wait_status);
 	return true;
@@ -590,11 +602,15 @@ void tool_parse(const struct argp *argp, int argc, char **argv)
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGINT);
 	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGHUP);
+	sigaddset(&mask, SIGQUIT);
 	sigaddset(&mask, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &mask, &old_mask);
 	signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals < 0)
 		tool_die("cannot wait for signals: %s", strerror(errno));
+	/* Who prints to nobody fails in flush(), and ends COMMAND. */
+	signal(SIGPIPE, SIG_IGN);
 	if (tool.command)
 		start_command();
 }
@@ -707,6 +723,11 @@ bool tool_wait(int fd, int timeout_ms)
 	}
 }
 
+void tool_expect_vm(const bool *seen)
+{
+	matched = seen;
+}
+
 __u64 tool_missed(const struct bpf_program *program)
 {
 	struct bpf_prog_info info = {};
@@ -729,6 +750,12 @@ int tool_end(__u64 lost)
 		tool_say("%llu events were lost: they came too fast, or there "
 			 "was no room for them",
 			 lost);
+	if (tool.command && !command_pid && matched && !*matched) {
+		status = TOOL_FAILED;
+		tool_say("'%s' has not opened a VM itself, so nothing was "
+			 "looked at; programs that it starts are not it",
+			 tool.command[0]);
+	}
 	flush();
 	if (command_pid) {
 		/* From now on Ctrl-C ends the tool at once. */

@@ -136,6 +136,19 @@ bool tool_wait(int fd, int timeout_ms);
 __u64 tool_missed(const struct bpf_program *program);
 
 /**
+ * tool_expect_vm() - it is an error if COMMAND ends and has opened no VM
+ * @seen: the program's tool_matched, which tool_wants() and tool_wants_vm() set
+ */
+void tool_expect_vm(const bool *seen);
+
+/**
+ * tool_printable() - make a name fit for a terminal and for JSON
+ * @text:  ends at @bytes at the latest; whoever is behind it chose it
+ * @bytes: size of @text
+ */
+void tool_printable(char *text, size_t bytes);
+
+/**
  * tool_end() - the end of main()
  * @lost: events that the user should have seen
  *

@@ -9,7 +9,7 @@
  */
 #include "ejected.h"
 
-#include "../../samples/store.h"
+#include <store.h>
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
