@@ -545,6 +545,7 @@ void tool_release(void)
 		end_ns = tool_now_ns() + duration_ns;
 	if (command_socket < 0)
 		return;
+	flush(); /* a table's head comes before what COMMAND prints */
 	if (write(command_socket, "", 1) != 1 ||
 	    read(command_socket, &error, sizeof(error)) > 0)
 		tool_die("cannot run '%s': %s", tool.command[0],
