@@ -423,7 +423,8 @@ static const struct argp guard_argp = {
 	       "for each second and VM.  # begins a comment.  The first allow or "
 	       "deny that matches decides; all rates that match count.  See "
 	       "hcallguard(1).\n\n"
-	       "With COMMAND: for the VMs that it opens, until it ends.",
+	       "With COMMAND: for the VMs that it and the programs it starts "
+	       "open, until it ends.",
 	.children = guard_children,
 };
 

@@ -79,8 +79,8 @@ static const struct argp argp = {
 	.parser = parse_option,
 	.args_doc = "[--] [COMMAND [ARG...]]",
 	.doc = "Print histograms of how long the guests' calls take.\v"
-	       "With COMMAND, only calls of the VMs that it opens, until it "
-	       "ends; else until Ctrl-C.",
+	       "With COMMAND, only calls of the VMs that it and the programs it "
+	       "starts open, until it ends; else until Ctrl-C.",
 	.children = tool_children,
 };
 

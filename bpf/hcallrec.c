@@ -265,10 +265,6 @@ static int end_record(__u64 lost, __u32 before)
 	if (before)
 		tool_say("%u VM%s left out that had run before", before,
 			 before == 1 ? " was" : "s were");
-	if (!out.vms && tool.command)
-		tool_say("'%s' has not opened a VM itself; programs that it "
-			 "starts are not looked at",
-			 tool.command[0]);
 	return tool_end(0) || bad ? TOOL_FAILED : 0;
 }
 
@@ -339,6 +335,7 @@ static int run_record(int argc, char **argv)
 			 tool.vm);
 	else if (!tool.command)
 		tool_say("recording all VMs that come, until Ctrl-C");
+	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
 	begin_file();
 	while (!out.failed && tool_wait(ring_buffer__epoll_fd(bell), -1)) {
@@ -756,11 +753,7 @@ static bool tell_replay(struct hcallrec_bpf *skel)
 		say_difference(d);
 		same = false;
 	} else if (!skel->bss->vm_count) {
-		if (tool.command)
-			tool_say("'%s' has not opened a VM itself; programs "
-				 "that it starts are not looked at",
-				 tool.command[0]);
-		same = false;
+		same = false; /* tool_end() says so */
 	} else if (skel->bss->ended == skel->bss->vm_count) {
 		for (__u32 vm = 0; same && vm < skel->bss->ended; vm++)
 			same = check_complete(skel, vm);
@@ -814,6 +807,7 @@ static int run_replay(int argc, char **argv)
 	skel->bss->started = true;
 	if (!tool.command)
 		tool_say("waiting for %u VM%s", in.vms, in.vms == 1 ? "" : "s");
+	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
 	while (tool_wait(ring_buffer__epoll_fd(bell), -1)) {
 		ring_buffer__consume(bell);

@@ -6,8 +6,6 @@
  */
 #include "tool.bpf.h"
 
-#include <bpf/bpf_core_read.h>
-
 #include "hcallsnoop.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), \

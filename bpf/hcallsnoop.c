@@ -44,8 +44,8 @@ static const struct argp argp = {
 	.parser = parse_option,
 	.args_doc = "[--] [COMMAND [ARG...]]",
 	.doc = "Print each call of the guests as a line, once it has been "
-	       "answered.\vWith COMMAND, only calls of the VMs that it opens, "
-	       "until it ends; else until Ctrl-C.",
+	       "answered.\vWith COMMAND, only calls of the VMs that it and the "
+	       "programs it starts open, until it ends; else until Ctrl-C.",
 	.children = tool_children,
 };
 

@@ -19,8 +19,6 @@
  */
 #include "tool.bpf.h"
 
-#include <bpf/bpf_core_read.h>
-
 #include <linux/kvm_hcall.h>
 
 #include "hcalltop.h"

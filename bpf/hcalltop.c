@@ -121,7 +121,8 @@ static const struct argp top_argp = {
 	.args_doc = "[[--] COMMAND [ARG...]]",
 	.doc = "Show who makes how many calls, how much they move and how "
 	       "long they take: a table of VMs and, within, devices.\v"
-	       "With COMMAND: of the VMs that it opens, until it ends.",
+	       "With COMMAND: of the VMs that it and the programs it starts open, "
+	       "until it ends.",
 	.children = tool_children,
 };
 

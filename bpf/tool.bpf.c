@@ -5,8 +5,6 @@
  */
 #include "tool.bpf.h"
 
-#include <bpf/bpf_core_read.h>
-
 #pragma clang attribute push(__attribute__((preserve_access_index)), \
 			     apply_to = record)
 

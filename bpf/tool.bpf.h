@@ -8,6 +8,8 @@
 
 #ifdef __bpf__
 #include "hcall.bpf.h"
+
+#include <bpf/bpf_core_read.h>
 #else
 #include <linux/types.h>
 
@@ -17,7 +19,8 @@
 /**
  * struct tool_filter - which calls a tool wants; all of it must be true
  * @vm:       of this VM; 0: all
- * @pid:      of a VM that this process opened; 0: all
+ * @pid:      ... which this process opened: a number is given to another VM later
+ * @ancestor: of a VM that a descendant of this process opened; 0: all
  * @classes:  a bit for each class, class 0 is bit 0 of the first; none: all
  * @has_unit: only of devices of @unit
  * @unit:     of whatever class; a class without devices has none
@@ -25,6 +28,7 @@
 struct tool_filter {
 	__u32 vm;
 	__u32 pid;
+	__u32 ancestor;
 	__u64 classes[4];
 	__u32 has_unit;
 	__u32 unit;
@@ -67,10 +71,73 @@ static inline bool tool_has_units(__u32 class_id)
 	       class_id == HCALL_CLASS_NET;
 }
 
+/* ---- Whose VM is it? --------------------------------------------------------- */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), \
+			     apply_to = record)
+
+struct task_struct {
+	int tgid;
+	struct task_struct *real_parent;
+};
+
+#pragma clang attribute pop
+
+extern struct task_struct *bpf_task_from_pid(__s32 pid) __ksym;
+extern void bpf_task_release(struct task_struct *task) __ksym;
+
+struct tool_opener {
+	__u32 vm;
+	__u32 pid;
+};
+
+/*
+ * Is it a descendant of @filter.ancestor?  Found out when the VM is seen first:
+ * later the opener may be gone, and a call may come in a thread of any process.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct tool_opener);
+	__type(value, bool);
+	__uint(max_entries, 4096);
+} tool_openers SEC(".maps");
+
+/* Global, so that the verifier walks only once. */
+__noinline int tool_descends(__u32 pid)
+{
+	struct task_struct *opener = bpf_task_from_pid(pid), *task = opener;
+	__u32 tgid = pid;
+
+	if (!opener)
+		return 0;
+	for (int i = 0; i < 1000 && tgid > 1 && tgid != filter.ancestor; i++) {
+		task = BPF_CORE_READ(task, real_parent);
+		tgid = BPF_CORE_READ(task, tgid);
+	}
+	bpf_task_release(opener);
+	return tgid == filter.ancestor;
+}
+
+static inline bool tool_is_descendants(struct hcall_vm *vm)
+{
+	struct tool_opener opener = { vm->id, vm->pid };
+	bool *known = bpf_map_lookup_elem(&tool_openers, &opener);
+	bool descends;
+
+	if (known)
+		return *known;
+	descends = tool_descends(opener.pid);
+	bpf_map_update_elem(&tool_openers, &opener, &descends, BPF_ANY);
+	return descends;
+}
+
+/* ---- Which calls ------------------------------------------------------------- */
+
 static inline bool tool_wants_vm(struct hcall_vm *vm)
 {
-	if ((filter.vm && vm->id != filter.vm) ||
-	    (filter.pid && vm->pid != filter.pid))
+	if (filter.vm && (vm->id != filter.vm || vm->pid != filter.pid))
+		return false;
+	if (filter.ancestor && !tool_is_descendants(vm))
 		return false;
 	if (!tool_matched)
 		tool_matched = true;

@@ -4,7 +4,7 @@
  *
  * Signals are blocked and read from a descriptor, so that there is one place
  * where a tool sleeps and nothing can come in between.  COMMAND is forked before
- * the programs are there, as they must know its pid, and waits at a socket.
+ * the programs are there, so that it has nothing of them, and waits at a socket.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -34,7 +35,7 @@ static __u64 end_ns; /* on CLOCK_MONOTONIC */
 static int signals = -1;
 static sigset_t old_mask;
 static pid_t command_pid; /* 0: none, or it has ended */
-static pid_t filter_pid;
+static pid_t vm_pid; /* who opened the VM of --vm */
 static int command_socket = -1;
 static int link_fd = -1;
 static const struct tool_ejection *ejection;
@@ -487,7 +488,7 @@ static void check_vm(void)
 	for (int i = 0; i < n; i++) {
 		if (vms[i].id == tool.vm) {
 			/* Once it is closed the next one gets its number. */
-			filter_pid = vms[i].pid;
+			vm_pid = vms[i].pid;
 			return;
 		}
 		if (bytes < 200)
@@ -523,6 +524,8 @@ static void start_command(void)
 {
 	int sockets[2];
 
+	/* What COMMAND starts and leaves alone stays this process's descendant. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets))
 		tool_die("cannot make a socket: %s", strerror(errno));
 	command_pid = fork();
@@ -534,7 +537,6 @@ static void start_command(void)
 	}
 	close(sockets[1]);
 	command_socket = sockets[0];
-	filter_pid = command_pid;
 }
 
 void tool_release(void)
@@ -569,8 +571,15 @@ static void tell_end(int wait_status)
 static bool reap_command(int flags)
 {
 	int wait_status;
+	pid_t pid;
 
-	if (!command_pid || waitpid(command_pid, &wait_status, flags) <= 0)
+	if (!command_pid)
+		return false;
+	/* Others are those that it had started, and that nobody waits for. */
+	do
+		pid = waitpid(-1, &wait_status, flags);
+	while (pid > 0 && pid != command_pid);
+	if (pid <= 0)
 		return false;
 	command_pid = 0;
 	if (!flags && (WIFSIGNALED(wait_status)
@@ -620,7 +629,8 @@ struct tool_filter tool_filter(void)
 {
 	struct tool_filter wanted = {
 		.vm = tool.vm,
-		.pid = filter_pid,
+		.pid = vm_pid,
+		.ancestor = tool.command ? getpid() : 0,
 		.has_unit = tool.has_unit,
 		.unit = tool.unit,
 	};
@@ -753,8 +763,8 @@ int tool_end(__u64 lost)
 			 lost);
 	if (tool.command && !command_pid && matched && !*matched) {
 		status = TOOL_FAILED;
-		tool_say("'%s' has not opened a VM itself, so nothing was "
-			 "looked at; programs that it starts are not it",
+		tool_say("neither '%s' nor a program that it has started has "
+			 "opened a VM, so nothing was looked at",
 			 tool.command[0]);
 	}
 	flush();
