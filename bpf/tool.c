@@ -8,6 +8,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -40,6 +41,7 @@ static int command_socket = -1;
 static int link_fd = -1;
 static const struct tool_ejection *ejection;
 static const bool *matched;
+static const char *output; /* --output */
 static int status;
 
 __u64 tool_now_ns(void)
@@ -340,6 +342,8 @@ static const struct argp_option filter_options[] = {
 
 static const struct argp_option options[] = {
 	{ "json", 'j', NULL, 0, "Print JSON, an object a line", 0 },
+	{ "output", 'o', "FILE", 0,
+	  "Print to FILE; standard output is COMMAND's alone", 0 },
 	{ "duration", 'd', "SECONDS", 0, "End after this time", 0 },
 	{ "verbose", 'v', NULL, 0, "Print what libbpf says", 0 },
 	{ 0 },
@@ -369,6 +373,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'j':
 		tool.json = true;
+		return 0;
+	case 'o':
+		output = arg;
 		return 0;
 	case 'd':
 		duration_ns = tool_time_ns(state, arg);
@@ -601,6 +608,7 @@ void tool_options(const struct argp *argp, int argc, char **argv)
 
 void tool_parse(const struct argp *argp, int argc, char **argv)
 {
+	int output_fd = -1;
 	sigset_t mask;
 
 	tool_options(argp, argc, argv);
@@ -608,6 +616,13 @@ void tool_parse(const struct argp *argp, int argc, char **argv)
 	check_host();
 	if (tool.vm)
 		check_vm();
+	if (output) {
+		output_fd = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+				 0666);
+		if (output_fd < 0)
+			tool_die("cannot open '%s': %s", output,
+				 strerror(errno));
+	}
 
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGINT);
@@ -623,6 +638,9 @@ void tool_parse(const struct argp *argp, int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (tool.command)
 		start_command();
+	/* From now on stdout is the tool's own. */
+	if (output_fd >= 0 && dup2(output_fd, STDOUT_FILENO) < 0)
+		tool_die("cannot print to '%s': %s", output, strerror(errno));
 }
 
 struct tool_filter tool_filter(void)

@@ -64,7 +64,7 @@ extern struct tool {
  */
 extern const struct argp tool_filter_argp; /* --vm, --class, --unit */
 extern const struct argp tool_vm_argp; /* --vm alone */
-extern const struct argp tool_argp; /* --json, --duration, --verbose, COMMAND */
+extern const struct argp tool_argp; /* --json, --output, ..., COMMAND */
 
 /* tool_filter_argp and tool_argp, with headings, for struct argp's .children */
 extern const struct argp_child tool_children[];
