@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Finds the VMs that are there: among the files of all tasks those of the
- * module's device.  Each is written as a struct tool_vm, perhaps several times.
+ * What tool.c itself asks: which VMs are there, and when is one closed?
  */
 #include "tool.bpf.h"
 
@@ -34,6 +33,10 @@ struct bpf_iter__task_file {
 
 #pragma clang attribute pop
 
+/*
+ * Among the files of all tasks those of the module's device.  Each is written as a
+ * struct tool_vm, perhaps several times.
+ */
 SEC("iter/task_file")
 int vms(struct bpf_iter__task_file *ctx)
 {
@@ -60,5 +63,28 @@ int vms(struct bpf_iter__task_file *ctx)
 	bpf_seq_write(ctx->meta->seq, &found, sizeof(found));
 	return 0;
 }
+
+/* A set that sees no call, and is ejected when its VM is closed. */
+struct tool_ejection ejection;
+__u32 opener;
+
+SEC("struct_ops/attach")
+void BPF_PROG(watch_attach, struct hcall_vm *vm)
+{
+	opener = vm->pid;
+}
+
+SEC("struct_ops/ejected")
+void BPF_PROG(watch_ejected, struct hcall_ejection *why)
+{
+	tool_ejected(&ejection, why);
+}
+
+SEC(".struct_ops.link")
+struct hcall_ops watch = {
+	.attach = (void *)watch_attach,
+	.ejected = (void *)watch_ejected,
+	.name = "watch",
+};
 
 char LICENSE[] SEC("license") = "GPL";

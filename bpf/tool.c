@@ -36,7 +36,7 @@ static __u64 end_ns; /* on CLOCK_MONOTONIC */
 static int signals = -1;
 static sigset_t old_mask;
 static pid_t command_pid; /* 0: none, or it has ended */
-static pid_t vm_pid; /* who opened the VM of --vm */
+static __u32 vm_pid; /* who opened the VM of --vm */
 static int command_socket = -1;
 static int link_fd = -1;
 static const struct tool_ejection *ejection;
@@ -452,16 +452,31 @@ static int by_id(const void *a, const void *b)
 	return (x->id > y->id) - (x->id < y->id);
 }
 
+/* Either of its programs. */
+static struct tool_bpf *load_tool(bool watch)
+{
+	struct tool_bpf *skel = tool_bpf__open();
+
+	if (!skel)
+		tool_failed("open");
+	bpf_program__set_autoload(skel->progs.vms, !watch);
+	bpf_program__set_autoload(skel->progs.watch_attach, watch);
+	bpf_program__set_autoload(skel->progs.watch_ejected, watch);
+	bpf_map__set_autocreate(skel->maps.watch, watch);
+	skel->struct_ops.watch->vm = tool.vm;
+	if (tool_bpf__load(skel))
+		tool_failed("load");
+	return skel;
+}
+
 int tool_vms(struct tool_vm *vms, int max)
 {
-	struct tool_bpf *skel = tool_bpf__open_and_load();
+	struct tool_bpf *skel = load_tool(false);
 	struct bpf_link *link;
 	struct tool_vm found;
 	int fd, n = 0, i;
 	ssize_t bytes;
 
-	if (!skel)
-		tool_failed("load");
 	link = bpf_program__attach_iter(skel->progs.vms, NULL);
 	if (!link)
 		tool_failed("attach");
@@ -546,10 +561,22 @@ static void start_command(void)
 	command_socket = sockets[0];
 }
 
+/* That the VM of --vm is closed is the end. */
+static void watch_vm(void)
+{
+	struct tool_bpf *skel = load_tool(true);
+
+	tool_attach_ops(skel->maps.watch, &skel->bss->ejection);
+	if (skel->bss->opener != vm_pid)
+		tool_die("the VM %u is not there any more", tool.vm);
+}
+
 void tool_release(void)
 {
 	int error = 0;
 
+	if (tool.vm && link_fd < 0)
+		watch_vm();
 	if (duration_ns)
 		end_ns = tool_now_ns() + duration_ns;
 	if (command_socket < 0)
@@ -617,8 +644,8 @@ void tool_parse(const struct argp *argp, int argc, char **argv)
 	if (tool.vm)
 		check_vm();
 	if (output) {
-		output_fd = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-				 0666);
+		output_fd = open(
+			output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 		if (output_fd < 0)
 			tool_die("cannot open '%s': %s", output,
 				 strerror(errno));
@@ -705,8 +732,10 @@ static bool take_signals(void)
 
 static void tell_ejection(void)
 {
-	if (ejection->reason == HCALL_EJECTED_VM_CLOSED && tool.vm)
+	if (ejection->reason == HCALL_EJECTED_VM_CLOSED && tool.vm) {
+		tool_say("%s", ejection->text);
 		return;
+	}
 	status = TOOL_FAILED;
 	if (ejection->reason)
 		tool_say("taken out by the module: %s", ejection->text);

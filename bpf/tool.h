@@ -95,7 +95,10 @@ __u64 tool_time_ns(struct argp_state *state, const char *text);
 /* What the program wants to know: for skel->rodata->filter. */
 struct tool_filter tool_filter(void);
 
-/* Let COMMAND, if there is one, go on: the programs are attached. */
+/*
+ * The programs are attached: let COMMAND, if there is one, go on.  From now on
+ * tool_wait() returns false if the VM of --vm is closed.
+ */
 void tool_release(void);
 
 /* For hcall_ops.classes: a mask that has at least these classes. */
@@ -121,7 +124,8 @@ struct bpf_link *tool_attach_ops(struct bpf_map *ops,
  * Writes out what is in stdio's buffer first.
  *
  * Return: true: @fd is readable, or the time is over; false: the tool has to
- * end: a signal, --duration, COMMAND has ended, a watched link is detached.
+ * end: a signal, --duration, COMMAND has ended, the VM of --vm is closed, a watched
+ * link is detached.
  */
 bool tool_wait(int fd, int timeout_ms);
 
