@@ -5,6 +5,10 @@
 # is shown if it fails.  If there is a function skip_NAME and it prints a reason,
 # the test is skipped.
 
+same() { # same GOT WANTED [WHAT]
+	[ "$1" = "$2" ] || { echo "${3-}: '$1' is not '$2'"; return 1; }
+}
+
 # expect STATUS PATTERN COMMAND...: run it, and require its exit status and a
 # line of its output that matches the extended regular expression.
 expect() {
