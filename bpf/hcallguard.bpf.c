@@ -65,39 +65,6 @@ struct {
 
 /* ---- Which calls ----------------------------------------------------------- */
 
-#define FN(nr) (1u << HCALL_NR_FUNCTION(nr))
-
-/* Is it known where this function has its unit and its sectors? */
-static __always_inline bool known(__u32 class_id, __u32 function)
-{
-	__u32 functions;
-
-	switch (class_id) {
-	case HCALL_CLASS_CONSOLE:
-		functions = FN(HCALL_CONSOLE_WRITE) | FN(HCALL_CONSOLE_READ) |
-			    FN(HCALL_CONSOLE_PUTC) | FN(HCALL_CONSOLE_GETC) |
-			    FN(HCALL_CONSOLE_SIZE);
-		break;
-	case HCALL_CLASS_BLOCK:
-		functions = FN(HCALL_BLOCK_READ) | FN(HCALL_BLOCK_WRITE) |
-			    FN(HCALL_BLOCK_FLUSH) | FN(HCALL_BLOCK_DISCARD) |
-			    FN(HCALL_BLOCK_WRITE_ZEROES);
-		break;
-	case HCALL_CLASS_INPUT:
-		functions = FN(HCALL_INPUT_READ) | FN(HCALL_INPUT_WRITE) |
-			    FN(HCALL_INPUT_CONFIG);
-		break;
-	case HCALL_CLASS_NET:
-		functions = FN(HCALL_NET_SEND) | FN(HCALL_NET_RECV) |
-			    FN(HCALL_NET_SENDV) | FN(HCALL_NET_RECVV) |
-			    FN(HCALL_NET_FEATURES) | FN(HCALL_NET_LINK);
-		break;
-	default:
-		return false;
-	}
-	return function < 32 && functions & 1u << function;
-}
-
 /* What a call is judged by. */
 struct facts {
 	__u32 nr;
@@ -149,7 +116,7 @@ static __always_inline bool matches(const volatile struct guard_match *match,
 		return false;
 	if (!match->has_unit && !match->has_sectors)
 		return true;
-	if (!known(class_id, function))
+	if (!tool_knows(facts->nr))
 		return !allow;
 	if (match->has_unit && match->unit != facts->args[0])
 		return false;

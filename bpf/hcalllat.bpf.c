@@ -11,8 +11,6 @@
  */
 #include "tool.bpf.h"
 
-#include <linux/kvm_hcall.h>
-
 #include "hcalllat.h"
 
 /* Options: what is told apart. */
@@ -42,13 +40,31 @@ static __u32 log2_of(__u64 value)
 	return log2;
 }
 
-/* A guest may ask for any unit, but only so many are worth an entry. */
 static __u32 unit_of(struct hcall_call *call)
 {
 	if (!tool_has_units(HCALL_NR_CLASS(call->nr)) ||
 	    call->args[0] >= KVM_HCALL_MAX_UNITS)
 		return LAT_NONE;
 	return call->args[0];
+}
+
+/*
+ * A new histogram is for what there is; a guest cannot fill the table with what it
+ * makes up.
+ */
+static void fold(struct hcall_call *call, __s64 result, struct lat_key *key)
+{
+	__u32 class_id = HCALL_NR_CLASS(call->nr);
+
+	if (by_unit && key->unit != LAT_NONE &&
+	    !tool_find_device(call->vm, class_id, key->unit, NULL))
+		key->unit = LAT_NONE;
+	if (tool_knows(call->nr) || tool_succeeds(call, result))
+		return;
+	if (by_function)
+		key->function = LAT_NONE;
+	if (by_class && !tool_functions(class_id))
+		key->class_id = LAT_NONE;
 }
 
 SEC("tp_btf/hcall_exit")
@@ -66,6 +82,7 @@ int BPF_PROG(lat, struct hcall_call *call, __s64 result, __u64 duration_ns)
 	key.unit = by_unit ? unit_of(call) : LAT_ALL;
 	counts = bpf_map_lookup_elem(&latencies, &key);
 	if (!counts) {
+		fold(call, result, &key);
 		bpf_map_update_elem(&latencies, &key, &nothing, BPF_NOEXIST);
 		counts = bpf_map_lookup_elem(&latencies, &key);
 	}

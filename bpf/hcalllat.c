@@ -156,9 +156,11 @@ static void read_counts(const struct bpf_map *map)
 
 /* ---- Printing -------------------------------------------------------------- */
 
-static __u32 nr_of(const struct lat_key *key)
+static const char *function_name(const struct lat_key *key)
 {
-	return HCALL_NR(key->class_id, key->function);
+	if (key->function == LAT_NONE)
+		return "?";
+	return tool_function_name(HCALL_NR(key->class_id, key->function));
 }
 
 static void print_text(const struct lat_key *key,
@@ -181,8 +183,9 @@ static void print_text(const struct lat_key *key,
 	if (by_vm)
 		printf("vm %u%s", key->vm, by_class ? ", " : "");
 	if (by_class)
-		printf("%s", by_function ? tool_call_name(nr_of(key))
-					 : tool_class_name(key->class_id));
+		printf("%s%s%s", tool_class_name(key->class_id),
+		       by_function ? "." : "",
+		       by_function ? function_name(key) : "");
 	if (by_unit && key->unit != LAT_NONE)
 		printf(" %u", key->unit);
 	printf(": %llu call%s, %llu error%s, average %llu ns\n", calls,
@@ -209,7 +212,7 @@ static void print_json(const struct lat_key *key,
 	if (by_class)
 		json_text(line, "class", tool_class_name(key->class_id));
 	if (by_function)
-		json_text(line, "function", tool_function_name(nr_of(key)));
+		json_text(line, "function", function_name(key));
 	if (by_unit && key->unit != LAT_NONE)
 		json_number(line, "unit", key->unit);
 	json_unsigned(line, "calls", calls);

@@ -14,8 +14,8 @@
 /**
  * struct lat_key - calls that are counted together; LAT_ALL: of all
  * @vm:       which
- * @class_id: HCALL_CLASS_*
- * @function: its number in the class
+ * @class_id: HCALL_CLASS_*, LAT_NONE: those that nobody has
+ * @function: its number in the class, LAT_NONE: those that nobody has
  * @unit:     of the device, LAT_NONE: of no device
  */
 struct lat_key {

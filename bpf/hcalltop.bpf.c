@@ -9,17 +9,15 @@
  *	names	row -> the launcher's name, the device's name
  *
  * A row is a device, or a class's calls that are for no device.  A guest can
- * make up units, but not rows: a unit counts only if there is such a device.
- * If there is no room for one more row, its calls are only counted as lost.
+ * make up units and classes, but not rows: a unit counts only if there is such a
+ * device, and a class only if the ABI has it or a call of it has succeeded.  If
+ * there is no room for one more row, its calls are only counted as lost.
  *
- * The table of devices is no interface of the module.  A row takes its name from
- * there, with the help of CO-RE, because the device may have been attached long
- * before this program was; if another version of the module has no such table,
- * rows have no names.  hcall_device_attach renews what was copied.
+ * A row takes its name from the module's table of devices, as the device may have
+ * been attached long before this program was.  hcall_device_attach renews what was
+ * copied.
  */
 #include "tool.bpf.h"
-
-#include <linux/kvm_hcall.h>
 
 #include "hcalltop.h"
 
@@ -44,74 +42,26 @@ struct {
 
 static const struct top_count zero;
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), \
-			     apply_to = record)
-
-struct hcall_service {
-	__u32 class_id;
-};
-
-struct hcall_dev {
-	const struct hcall_service *service;
-	struct hcall_vm *vm;
-	__u32 unit;
-	char name[HCALL_NAME_BYTES];
-};
-
 /*
- * struct hcall_vm; by class and unit.  It is an array of arrays, of which some
- * versions of pahole make one dimension.
+ * What this CPU counts of a row; a new one if there is room.  @answered: its class
+ * is one that somebody has.
  */
-struct hcall_vm___nested {
-	struct hcall_dev *dev[8][KVM_HCALL_MAX_UNITS];
-};
-
-struct hcall_vm___flat {
-	struct hcall_dev *dev[8 * KVM_HCALL_MAX_UNITS];
-};
-
-#pragma clang attribute pop
-
-/*
- * Is there this device?  It stays while a call is in progress.  Its name, if it
- * can be known.
- */
-static bool find_device(const struct hcall_vm *vm, const struct top_key *key,
-			char *name)
-{
-	const struct hcall_dev *dev = NULL;
-	__u64 at;
-
-	if (bpf_core_field_exists(struct hcall_vm___nested, dev))
-		at = bpf_core_field_offset(struct hcall_vm___nested, dev);
-	else if (bpf_core_field_exists(struct hcall_vm___flat, dev))
-		at = bpf_core_field_offset(struct hcall_vm___flat, dev);
-	else
-		return true;
-	at += (__u64)vm +
-	      (key->class_id * KVM_HCALL_MAX_UNITS + key->unit) * sizeof(dev);
-	bpf_probe_read_kernel(&dev, sizeof(dev), (const void *)at);
-	if (!dev)
-		return false;
-	bpf_core_read_str(name, HCALL_NAME_BYTES, &dev->name);
-	return true;
-}
-
-/* What this CPU counts of a row; a new one if there is room. */
 static struct top_count *count_of(const struct hcall_vm *vm,
-				  struct top_key *key)
+				  struct top_key *key, bool answered)
 {
 	struct top_count *count = bpf_map_lookup_elem(&counts, key);
 	struct top_names of = {};
 
 	if (count)
 		return count;
-	if (key->unit != TOP_NO_UNIT && !find_device(vm, key, of.device)) {
+	if (key->unit != TOP_NO_UNIT &&
+	    !tool_find_device(vm, key->class_id, key->unit, of.device))
 		key->unit = TOP_NO_UNIT;
-		count = bpf_map_lookup_elem(&counts, key);
-		if (count)
-			return count;
-	}
+	if (!answered)
+		key->class_id = TOP_NO_CLASS;
+	count = bpf_map_lookup_elem(&counts, key);
+	if (count)
+		return count;
 	/* Another CPU may have been faster. */
 	bpf_map_update_elem(&counts, key, &zero, BPF_NOEXIST);
 	count = bpf_map_lookup_elem(&counts, key);
@@ -169,7 +119,9 @@ int BPF_PROG(top_exit, struct hcall_call *call, __s64 result, __u64 duration_ns)
 	key.class_id = HCALL_NR_CLASS(call->nr);
 	if (tool_has_units(key.class_id) && call->args[0] < KVM_HCALL_MAX_UNITS)
 		key.unit = call->args[0];
-	count = count_of(vm, &key);
+	count = count_of(vm, &key,
+			 tool_functions(key.class_id) ||
+				 tool_succeeds(call, result));
 	if (!count) {
 		__sync_fetch_and_add(&lost, 1);
 		return 0;

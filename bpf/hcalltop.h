@@ -5,8 +5,9 @@
 #ifndef HCALLTOP_H
 #define HCALLTOP_H
 
-/* The unit of calls that are for no device. */
+/* The unit of calls that are for no device, and the class of those for none. */
 #define TOP_NO_UNIT	   0xffffffffu
+#define TOP_NO_CLASS	   0xffffffffu
 
 /*
  * Durations are counted in slots: eight for each power of two, so that a slot is
@@ -22,7 +23,7 @@
  * struct top_key - a row: a device, or a class's calls that are for none
  * @vm:       id; may be given to another VM once it is free
  * @pid:      so this is of which VM
- * @class_id: HCALL_CLASS_*
+ * @class_id: HCALL_CLASS_*, or TOP_NO_CLASS
  * @unit:     of the device, or TOP_NO_UNIT
  */
 struct top_key {

@@ -10,6 +10,8 @@
 #include "hcall.bpf.h"
 
 #include <bpf/bpf_core_read.h>
+
+#include <linux/kvm_hcall.h>
 #else
 #include <linux/types.h>
 
@@ -156,6 +158,117 @@ static inline bool tool_wants(struct hcall_call *call)
 		return false;
 	return !filter.has_unit ||
 	       (tool_has_units(class_id) && call->args[0] == filter.unit);
+}
+
+/* ---- What is there, of all that a guest can ask for -------------------------- */
+
+#define TOOL_FN(nr) (1u << HCALL_NR_FUNCTION(nr))
+
+/* A bit for each function that the ABI has in a class. */
+static __always_inline __u32 tool_functions(__u32 class_id)
+{
+	switch (class_id) {
+	case HCALL_CLASS_SYS:
+		return TOOL_FN(HCALL_SYS_PROBE) | TOOL_FN(HCALL_SYS_DEVICE) |
+		       TOOL_FN(HCALL_SYS_BATCH) | TOOL_FN(HCALL_SYS_EXIT) |
+		       TOOL_FN(HCALL_SYS_RANDOM);
+	case HCALL_CLASS_CONSOLE:
+		return TOOL_FN(HCALL_CONSOLE_WRITE) |
+		       TOOL_FN(HCALL_CONSOLE_READ) |
+		       TOOL_FN(HCALL_CONSOLE_PUTC) |
+		       TOOL_FN(HCALL_CONSOLE_GETC) |
+		       TOOL_FN(HCALL_CONSOLE_SIZE);
+	case HCALL_CLASS_BLOCK:
+		return TOOL_FN(HCALL_BLOCK_READ) | TOOL_FN(HCALL_BLOCK_WRITE) |
+		       TOOL_FN(HCALL_BLOCK_FLUSH) |
+		       TOOL_FN(HCALL_BLOCK_DISCARD) |
+		       TOOL_FN(HCALL_BLOCK_WRITE_ZEROES);
+	case HCALL_CLASS_TIMER:
+		return TOOL_FN(HCALL_TIMER_NOW) | TOOL_FN(HCALL_TIMER_ARM) |
+		       TOOL_FN(HCALL_TIMER_CANCEL) |
+		       TOOL_FN(HCALL_TIMER_EXPIRED);
+	case HCALL_CLASS_INPUT:
+		return TOOL_FN(HCALL_INPUT_READ) | TOOL_FN(HCALL_INPUT_WRITE) |
+		       TOOL_FN(HCALL_INPUT_CONFIG);
+	case HCALL_CLASS_NET:
+		return TOOL_FN(HCALL_NET_SEND) | TOOL_FN(HCALL_NET_RECV) |
+		       TOOL_FN(HCALL_NET_SENDV) | TOOL_FN(HCALL_NET_RECVV) |
+		       TOOL_FN(HCALL_NET_FEATURES) | TOOL_FN(HCALL_NET_LINK);
+	case HCALL_CLASS_EVENT:
+		return TOOL_FN(HCALL_EVENT_PAGE) | TOOL_FN(HCALL_EVENT_NEXT) |
+		       TOOL_FN(HCALL_EVENT_WAIT) | TOOL_FN(HCALL_EVENT_MASK) |
+		       TOOL_FN(HCALL_EVENT_ROUTE) | TOOL_FN(HCALL_EVENT_RAISE);
+	default:
+		return 0;
+	}
+}
+
+static __always_inline bool tool_knows(__u32 nr)
+{
+	__u32 function = HCALL_NR_FUNCTION(nr);
+
+	return function < 32 &&
+	       tool_functions(HCALL_NR_CLASS(nr)) & 1u << function;
+}
+
+/* Somebody has answered, or the launcher will: it is not only made up. */
+static inline bool tool_succeeds(struct hcall_call *call, __s64 result)
+{
+	return result >= 0 || call->after == HCALL_AFTER_FORWARD;
+}
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), \
+			     apply_to = record)
+
+struct hcall_service {
+	__u32 class_id;
+};
+
+struct hcall_dev {
+	const struct hcall_service *service;
+	struct hcall_vm *vm;
+	__u32 unit;
+	char name[HCALL_NAME_BYTES];
+};
+
+/*
+ * struct hcall_vm; by class and unit.  It is an array of arrays, of which some
+ * versions of pahole make one dimension.
+ */
+struct hcall_vm___nested {
+	struct hcall_dev *dev[8][KVM_HCALL_MAX_UNITS];
+};
+
+struct hcall_vm___flat {
+	struct hcall_dev *dev[8 * KVM_HCALL_MAX_UNITS];
+};
+
+#pragma clang attribute pop
+
+/*
+ * Is there this device?  It stays while a call is in progress.  @name: its name, if
+ * it can be known; or NULL.  The module's table is no interface, but found with the
+ * help of CO-RE; where there is none, all devices are there.
+ */
+static inline bool tool_find_device(const struct hcall_vm *vm, __u32 class_id,
+				    __u32 unit, char *name)
+{
+	const struct hcall_dev *dev = NULL;
+	__u64 at;
+
+	if (bpf_core_field_exists(struct hcall_vm___nested, dev))
+		at = bpf_core_field_offset(struct hcall_vm___nested, dev);
+	else if (bpf_core_field_exists(struct hcall_vm___flat, dev))
+		at = bpf_core_field_offset(struct hcall_vm___flat, dev);
+	else
+		return true;
+	at += (__u64)vm + (class_id * KVM_HCALL_MAX_UNITS + unit) * sizeof(dev);
+	bpf_probe_read_kernel(&dev, sizeof(dev), (const void *)at);
+	if (!dev)
+		return false;
+	if (name)
+		bpf_core_read_str(name, HCALL_NAME_BYTES, &dev->name);
+	return true;
 }
 
 /* For hcall_ops.ejected(): tell the loader, see tool_watch(). */

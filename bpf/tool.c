@@ -182,6 +182,8 @@ const char *tool_class_name(__u32 class_id)
 
 	if (class_id < NR_CLASSES)
 		return classes[class_id].name;
+	if (class_id > 255)
+		return "?";
 	snprintf(name, NAME_BYTES, "0x%02x", class_id);
 	return name;
 }

@@ -182,7 +182,7 @@ void tool_failed(const char *action) __attribute__((noreturn));
  * Names; a number where there is none.  Valid until the function was called
  * eight times more.
  */
-const char *tool_class_name(__u32 class_id); /* "block", "0xe1" */
+const char *tool_class_name(__u32 class_id); /* "block", "0xe1"; "?": none */
 const char *tool_function_name(__u32 nr); /* "read", "7" */
 const char *tool_call_name(__u32 nr); /* "block.read", "0xe1.7" */
 const char *tool_error_name(__s64 result); /* "EIO", "-7" */

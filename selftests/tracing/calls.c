@@ -135,25 +135,29 @@ static void mix(char **args)
 	vm_free(&vm);
 }
 
-/* forward N: calls that the launcher answers, with 42. */
-static void forward(char **args)
+/* The launcher answers with 42. */
+static void call_forwarded(uint32_t nr)
 {
 	struct vcpu *vcpu = &vm.vcpu[0];
+	struct kvm_regs regs;
 
+	call_set(vcpu, nr, 5, 6, 7, 8);
+	CHECK_EQ(call_run(vcpu), INT64_MIN);
+	CHECK_EQ(vcpu->run->exit_reason, KVM_EXIT_HYPERCALL);
+	vcpu->run->hypercall.ret = 42;
+	/* Into the guest, and to the end of its program. */
+	NEED(!ioctl(vcpu->fd, KVM_RUN, 0));
+	NEED(!ioctl(vcpu->fd, KVM_GET_REGS, &regs));
+	printf("guest_saw=%llu\n", regs.rax);
+}
+
+/* forward N: calls that the launcher answers. */
+static void forward(char **args)
+{
 	start();
 	CHECK_EQ(vm_policy(&vm, 0xf0, KVM_HCALL_FORWARD, 1), 0);
-	for (uint64_t n = number(args[0]); n--;) {
-		call_set(vcpu, HCALL_NR(0xf0, 9), 5, 6, 7, 8);
-		CHECK_EQ(call_run(vcpu), INT64_MIN);
-		CHECK_EQ(vcpu->run->exit_reason, KVM_EXIT_HYPERCALL);
-		vcpu->run->hypercall.ret = 42;
-		/* Into the guest, and to the end of its program. */
-		NEED(!ioctl(vcpu->fd, KVM_RUN, 0));
-		struct kvm_regs regs;
-
-		NEED(!ioctl(vcpu->fd, KVM_GET_REGS, &regs));
-		printf("guest_saw=%llu\n", regs.rax);
-	}
+	for (uint64_t n = number(args[0]); n--;)
+		call_forwarded(HCALL_NR(0xf0, 9));
 	print_stats(&vm);
 	vm_free(&vm);
 }
@@ -284,15 +288,43 @@ static void two(char **args)
 	vm_free(&first);
 }
 
-/* numbers N: as many calls, no two with the same number; nobody has them. */
+/* numbers N: as many calls, no two with the same number; the launcher answers. */
 static void numbers(char **args)
 {
 	start();
-	for (uint32_t i = 0; i < number(args[0]); i++)
-		CHECK_EQ(call(&vm, HCALL_NR(0x10 + (i >> 8), i & 0xff), 0, 0, 0,
-			      0),
-			 -HCALL_ENOSYS);
-	print_stats(&vm);
+	for (uint32_t i = 0; i < number(args[0]); i++) {
+		uint32_t class_id = 0x10 + (i >> 8);
+
+		if (!(i & 0xff))
+			CHECK_EQ(vm_policy(&vm, class_id, KVM_HCALL_FORWARD, 1),
+				 0);
+		call_forwarded(HCALL_NR(class_id, i & 0xff));
+	}
+	vm_free(&vm);
+}
+
+/*
+ * makes-up DISK: 4320 calls, no two with the same number or unit, for what there is
+ * not: functions of classes that there are, one of which is denied, and of others,
+ * and disks; and in between 240 reads of the disk that there is.
+ */
+static void makes_up(char **args)
+{
+	start();
+	vm_disk(&vm, "root", args[0], 0);
+	CHECK_EQ(vm_policy(&vm, HCALL_CLASS_NET, KVM_HCALL_DENY, 0), 0);
+	for (uint32_t i = 16; i < 256; i++) {
+		for (uint32_t j = 0; j < 17; j++) {
+			uint32_t class_id = j < 7 ? j : 0x70 + j;
+
+			CHECK_EQ(call(&vm, HCALL_NR(class_id, i), i, 0, 0, 0),
+				 class_id == HCALL_CLASS_NET ? -HCALL_EPERM
+							     : -HCALL_ENOSYS);
+		}
+		CHECK_EQ(call(&vm, HCALL_BLOCK_READ, i, 0, RAM, 1),
+			 -HCALL_ENODEV);
+		CHECK_EQ(call(&vm, HCALL_BLOCK_READ, 0, i, RAM, 1), 1);
+	}
 	vm_free(&vm);
 }
 
@@ -372,11 +404,12 @@ static const struct {
 	void (*run)(char **args);
 	int args;
 } commands[] = {
-	{ "mix", mix, 12 },	   { "forward", forward, 1 },
-	{ "async", async, 2 },	   { "not-calls", not_calls, 0 },
-	{ "timer", timer, 2 },	   { "raise", raise_events, 1 },
-	{ "devices", devices, 1 }, { "two", two, 3 },
-	{ "numbers", numbers, 1 }, { "load", load, 0 },
+	{ "mix", mix, 12 },	     { "forward", forward, 1 },
+	{ "async", async, 2 },	     { "not-calls", not_calls, 0 },
+	{ "timer", timer, 2 },	     { "raise", raise_events, 1 },
+	{ "devices", devices, 1 },   { "two", two, 3 },
+	{ "numbers", numbers, 1 },   { "load", load, 0 },
+	{ "makes-up", makes_up, 1 },
 };
 
 int main(int argc, char **argv)
