@@ -112,28 +112,17 @@ static void parse_probability(struct argp_state *state, const char *arg)
 /* CLASS.FUNCTION, both as a name or a number. */
 static void parse_function(struct argp_state *state, const char *arg)
 {
-	char class_name[32] = "", *end;
 	const char *name = strchr(arg, '.');
-	int class_id = -1;
-	__u32 function = 256;
+	int class_id = -1, function = -1;
+	char class_name[32] = "";
 
 	if (name && name - arg < (int)sizeof(class_name)) {
 		memcpy(class_name, arg, name++ - arg);
 		class_id = tool_class(class_name);
 	}
-	if (class_id >= 0) {
-		for (function = 0; function < 256; function++)
-			if (!strcmp(name, tool_function_name(HCALL_NR(
-						  class_id, function))))
-				break;
-		if (function == 256 && *name >= '0' && *name <= '9') {
-			unsigned long number = strtoul(name, &end, 0);
-
-			if (!*end && number < 256)
-				function = number;
-		}
-	}
-	if (function == 256)
+	if (class_id >= 0)
+		function = tool_function(class_id, name);
+	if (function < 0)
 		argp_error(state,
 			   "'%s' is no function: CLASS.FUNCTION, as "
 			   "block.read, net.recv or 0xe0.1",

@@ -12,13 +12,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <linux/kvm_hcall.h>
+
 #include "tool.h"
 
 #include "hcallguard.h"
 #include "hcallguard.skel.h"
 
-#define MAX_WORDS 32
-#define EXPECTED  "expected 'allow', 'deny' or 'rate'"
+#define MAX_WORDS    32
+#define MAX_MISTAKES 20
+#define EXPECTED     "expected 'allow', 'deny' or 'rate'"
 
 /* A line of the policy. */
 struct line {
@@ -41,7 +44,7 @@ static __u64 classes[4]; /* that the policy has a say in */
 
 /* ---- The policy's words ------------------------------------------------------- */
 
-static unsigned int line_number;
+static unsigned int line_number, mistakes;
 
 /* Return: false, for the caller to return. */
 static bool wrong(const char *format, ...)
@@ -56,17 +59,9 @@ static bool wrong(const char *format, ...)
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	tool_say("%s:%u: %s", path, line_number, text);
+	if (++mistakes == MAX_MISTAKES)
+		tool_die("%s: too many mistakes to go on", path);
 	return false;
-}
-
-static bool parse_number(const char *text, const char **end, __u64 *number)
-{
-	char *rest;
-
-	errno = 0;
-	*number = strtoull(text, &rest, 0);
-	*end = rest;
-	return isdigit((unsigned char)*text) && !errno;
 }
 
 /* With K, M or G behind it if @units. */
@@ -78,7 +73,7 @@ static bool parse_amount(const char *word, const char *text, bool units,
 
 	if (!text)
 		return wrong("a number has to follow '%s'", word);
-	if (!parse_number(text, &end, number))
+	if (!tool_digits(text, &end, number))
 		return wrong("'%s' after '%s' is no number", text, word);
 	letter = units && *end ? strchr(letters, *end) : NULL;
 	if (letter) {
@@ -93,20 +88,6 @@ static bool parse_amount(const char *word, const char *text, bool units,
 		return wrong("'%s' after '%s' is more than %llu", text, word,
 			     max);
 	return true;
-}
-
-/* A function of a class by its name or number; or -1. */
-static int parse_function(__u32 class_id, const char *text)
-{
-	const char *end;
-	__u64 number;
-
-	if (parse_number(text, &end, &number) && !*end && number < 256)
-		return number;
-	for (__u32 i = 0; i < 256; i++)
-		if (!strcmp(text, tool_function_name(HCALL_NR(class_id, i))))
-			return i;
-	return -1;
 }
 
 /* "block", "block.read", "0xe1.7", "all" */
@@ -128,7 +109,7 @@ static bool parse_what(char *what, struct guard_match *match)
 	match->class_id = class_id;
 	if (!dot)
 		return true;
-	function = parse_function(class_id, dot + 1);
+	function = tool_function(class_id, dot + 1);
 	if (function < 0)
 		return wrong("class %s has no function '%s'; a number from 0 "
 			     "to 255 does as well",
@@ -139,7 +120,8 @@ static bool parse_what(char *what, struct guard_match *match)
 
 static bool parse_unit(const char *text, struct guard_match *match)
 {
-	if (!parse_amount("unit", text, false, 0xffffffff, &match->unit))
+	if (!parse_amount("unit", text, false, KVM_HCALL_MAX_UNITS - 1,
+			  &match->unit))
 		return false;
 	if (match->class_id == GUARD_ALL ||
 	    !tool_class_has_units(match->class_id))
@@ -158,14 +140,14 @@ static bool parse_sectors(const char *text, struct guard_match *match)
 	    match->function == HCALL_NR_FUNCTION(HCALL_BLOCK_FLUSH))
 		return wrong("only calls of block have sectors, and flush has "
 			     "none");
-	if (!text || !parse_number(text, &end, &match->first))
+	if (!text || !tool_digits(text, &end, &match->first))
 		return wrong(
 			"'sectors' wants a range as 0-2047, or 2048- up to "
 			"the end");
 	match->last = match->first;
 	if (!strcmp(end, "-"))
 		match->last = ~0ull;
-	else if (*end == '-' && !parse_number(end + 1, &end, &match->last))
+	else if (*end == '-' && !tool_digits(end + 1, &end, &match->last))
 		end = text;
 	if (*end && strcmp(end, "-"))
 		return wrong("'%s' is no range of sectors; one is 0-2047, or "
@@ -329,11 +311,10 @@ static bool parse_line(char *text)
 	return parse_words(words, &line);
 }
 
-/* All of its mistakes are told, then the tool ends. */
+/* If it has mistakes, they are told, and then the tool ends. */
 static void read_policy(void)
 {
 	FILE *file = fopen(path, "re");
-	unsigned int mistakes = 0;
 	size_t room = 0;
 	char *text = NULL;
 	ssize_t bytes;
@@ -343,9 +324,9 @@ static void read_policy(void)
 	while ((bytes = getline(&text, &room, file)) >= 0) {
 		line_number++;
 		if ((size_t)bytes != strlen(text))
-			mistakes += !wrong("this is no text");
+			wrong("this is no text");
 		else
-			mistakes += !parse_line(text);
+			parse_line(text);
 	}
 	if (ferror(file))
 		tool_die("cannot read '%s': %s", path, strerror(errno));

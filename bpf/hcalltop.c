@@ -402,19 +402,20 @@ static char *in_units(double value, const char *const *units, double step)
 	static char buffers[4][32];
 	static unsigned int next;
 	char *buffer = buffers[next++ % 4];
+	int unit = 0;
 
-	while (units[1] && value >= step) {
+	while (units[unit + 1] && value >= step) {
 		value /= step;
-		units++;
+		unit++;
 	}
 	snprintf(buffer, sizeof(buffers[0]), "%.*f%s",
-		 value < 99.95 && **units ? 1 : 0, value, *units);
+		 value < 99.95 && unit ? 1 : 0, value, units[unit]);
 	return buffer;
 }
 
 static const char *bytes_text(double bytes)
 {
-	static const char *const units[] = { "",    "KiB", "MiB",
+	static const char *const units[] = { "B",   "KiB", "MiB",
 					     "GiB", "TiB", NULL };
 
 	return in_units(bytes, units, 1024);

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include <linux/capability.h>
+#include <linux/kvm_hcall.h>
 
 #include "tool.h"
 #include "tool.skel.h"
@@ -214,7 +215,7 @@ const char *tool_error_name(__s64 result)
 	char *name = a_buffer();
 
 	for (size_t i = 0; i < NR_ERRORS; i++)
-		if (-result == errors[i].number)
+		if (result == -errors[i].number)
 			return errors[i].name;
 	snprintf(name, NAME_BYTES, "%lld", result);
 	return name;
@@ -231,14 +232,23 @@ const char *tool_door_name(__u32 door)
 	return name;
 }
 
+bool tool_digits(const char *text, const char **end, __u64 *number)
+{
+	char *rest;
+
+	errno = 0;
+	/* No octal: 010 sectors are ten. */
+	*number = strtoull(text, &rest, strncasecmp(text, "0x", 2) ? 10 : 16);
+	*end = rest;
+	return isdigit((unsigned char)*text) && !errno;
+}
+
 /* A number without anything behind it. */
 static bool parse_number(const char *text, __u64 *number)
 {
-	char *end;
+	const char *end;
 
-	errno = 0;
-	*number = strtoull(text, &end, 0);
-	return isdigit((unsigned char)*text) && !*end && !errno;
+	return tool_digits(text, &end, number) && !*end;
 }
 
 int tool_class(const char *text)
@@ -247,6 +257,16 @@ int tool_class(const char *text)
 
 	for (size_t i = 0; i < NR_CLASSES; i++)
 		if (!strcmp(text, classes[i].name))
+			return i;
+	return parse_number(text, &number) && number < 256 ? (int)number : -1;
+}
+
+int tool_function(__u32 class_id, const char *text)
+{
+	__u64 number;
+
+	for (__u32 i = 0; i < 256; i++)
+		if (!strcmp(text, tool_function_name(HCALL_NR(class_id, i))))
 			return i;
 	return parse_number(text, &number) && number < 256 ? (int)number : -1;
 }
@@ -370,7 +390,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		tool.classes[class_id >> 6] |= 1ull << (class_id & 63);
 		return 0;
 	case 'u':
-		tool.unit = tool_number(state, arg, 0, 63);
+		tool.unit = tool_number(state, arg, 0, KVM_HCALL_MAX_UNITS - 1);
 		tool.has_unit = true;
 		return 0;
 	case 'j':

@@ -83,6 +83,12 @@ void tool_parse(const struct argp *argp, int argc, char **argv);
 /* Its first part, the options: all that a tool needs that looks at no VM. */
 void tool_options(const struct argp *argp, int argc, char **argv);
 
+/*
+ * A number at the beginning of @text: decimal, or hexadecimal behind "0x"; @end: what
+ * comes after it.  Return: there is one.
+ */
+bool tool_digits(const char *text, const char **end, __u64 *number);
+
 /* An option's value as a number, or words for the user and exit. */
 __u64 tool_number(struct argp_state *state, const char *text, __u64 min,
 		  __u64 max);
@@ -190,6 +196,9 @@ const char *tool_door_name(__u32 door); /* "register", "batch", "async" */
 
 /* HCALL_CLASS_* of a name or number, or -1. */
 int tool_class(const char *text);
+
+/* A function of a class, by its name or number, or -1. */
+int tool_function(__u32 class_id, const char *text);
 
 /* HCALL_E* of "EIO", "eio" or "5", or -1. */
 int tool_error(const char *text);

@@ -4,7 +4,7 @@
  *
  * Programs are attached by what their section says, and each struct hcall_ops
  * as a whole.  The kernel detaches all of it when this process ends, however it
- * ends.  libbpf says on stderr what is wrong.
+ * ends.  What is wrong libbpf says on stderr, and then this in short.
  */
 #include <errno.h>
 #include <poll.h>
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -57,6 +58,24 @@ static int attach(struct bpf_object *object)
 	return 0;
 }
 
+/* libbpf has no words for these. */
+static const char *missing(void)
+{
+	if (geteuid())
+		return "only root may load programs";
+	if (access("/sys/kernel/btf/kvm_hcall", F_OK))
+		return "the module kvm_hcall is not loaded, or has no BTF";
+	return NULL;
+}
+
+/* Return: main()'s. */
+static int failed(const char *path, const char *action)
+{
+	fprintf(stderr, "load: %s: cannot %s: %s\n", path, action,
+		strerror(errno));
+	return 1;
+}
+
 /* See ejected.h. */
 static void tell_why(struct bpf_object *object, const char *name)
 {
@@ -86,11 +105,17 @@ int main(int argc, char **argv)
 	fds[0].fd = signalfd(-1, &mask, SFD_CLOEXEC);
 	fds[0].events = POLLIN;
 
-	object = bpf_object__open_file(argv[1], NULL);
-	if (!object || bpf_object__load(object) || attach(object)) {
-		fprintf(stderr, "load: %s: %s\n", argv[1], strerror(errno));
+	if (missing()) {
+		fprintf(stderr, "load: %s\n", missing());
 		return 1;
 	}
+	object = bpf_object__open_file(argv[1], NULL);
+	if (!object)
+		return failed(argv[1], "open it");
+	if (bpf_object__load(object))
+		return failed(argv[1], "load it");
+	if (attach(object))
+		return failed(argv[1], "attach it");
 	fflush(stdout);
 
 	while (poll(fds, n, -1) < 0)
