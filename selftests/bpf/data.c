@@ -10,61 +10,22 @@
  *	  data disk FILE	the same with a disk of 4096 bytes a block
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <linux/input.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "vmm.h"
+#include "guests.h"
 
 #define BUFFER	 (RAM + 0x1001) /* of no alignment */
 #define FRAMES	 (RAM + 0x100000) /* struct hcall_frame each */
 #define FRAME(i) (RAM + 0x200000 + (i)*0x1000)
 
-jmp_buf test_failed;
-
-static struct vm vm;
-static int to_console, to_input, to_net;
-
-static void new_pipe(int *p, int flags)
+static void start_all(void)
 {
-	NEED(!pipe2(p, O_CLOEXEC | O_NONBLOCK | flags));
-}
-
-/* A device with a pipe each way.  Return: the end that feeds it. */
-static int add_device(struct kvm_hcall_add *add, int flags)
-{
-	int in[2], out[2];
-
-	new_pipe(in, flags);
-	new_pipe(out, flags);
-	add->fd = out[1];
-	add->fd_in = in[0];
-	CHECK_EQ(vm_add_device(&vm, add), 0);
-	return in[1];
-}
-
-static void start(void)
-{
-	static struct kvm_hcall_input description = { .name = "seven keys" };
-	struct kvm_hcall_add console = { .class_id = HCALL_CLASS_CONSOLE,
-					 .name = "tty" };
-	struct kvm_hcall_add input = { .class_id = HCALL_CLASS_INPUT,
-				       .name = "keys",
-				       .input = (uintptr_t)&description };
-	struct kvm_hcall_add net = { .class_id = HCALL_CLASS_NET,
-				     .name = "n0",
-				     .mtu = 1500,
-				     .mac = { 2, 'x', 'y', 'z', 'a', 'b' } };
 	const char *disk = make_disk("data", 1 << 20);
 
-	vm_new(&vm);
-	vm_bind(&vm);
-	description.codes[EV_KEY][0] = 0xfe;
-	description.codes[EV_LED][0] = 7;
-	to_console = add_device(&console, 0);
-	to_input = add_device(&input, 0);
-	to_net = add_device(&net, O_DIRECT);
+	start();
+	add_devices();
 	CHECK_EQ(vm_disk(&vm, "rw", disk, 0), 0);
 	CHECK_EQ(vm_disk(&vm, "ro", disk, KVM_HCALL_ADD_READONLY), 1);
 	NEED(!unlink(disk));
@@ -122,10 +83,12 @@ static void print_data(const char *name, int64_t result, int64_t bytes)
 	memset(at(&vm, BUFFER), 0, 0x10000);
 }
 
-static void gives(void)
+static void gives(char **args)
 {
 	int64_t n;
 
+	(void)args;
+	start_all();
 	n = call(&vm, HCALL_SYS_RANDOM, BUFFER, 31, 0, 0);
 	print_data("sys.random", n, n);
 	n = call(&vm, HCALL_SYS_DEVICE, 0, BUFFER, 128, 0);
@@ -177,13 +140,17 @@ static void count(const char *name, uint32_t nr, uint64_t a, uint64_t b,
 	       (long long)call(&vm, nr, a, b, c, d));
 }
 
-static void counts(void)
+static void counts(char **args)
 {
 	struct hcall_input_event leds[4] = { { EV_LED, LED_NUML, 1 },
 					     { EV_LED, LED_CAPSL, 1 },
 					     { EV_LED, LED_SCROLLL, 1 },
 					     { EV_SYN, SYN_REPORT, 0 } };
-	struct hcall_op *op = at(&vm, RAM);
+	struct hcall_op *op;
+
+	(void)args;
+	start_all();
+	op = at(&vm, RAM);
 
 	/* May do less. */
 	count("console.write", HCALL_CONSOLE_WRITE, 0, BUFFER, 97, 0, 97);
@@ -235,11 +202,10 @@ static void counts(void)
 	      -HCALL_E2BIG);
 }
 
-static void disk(const char *path)
+static void disk(char **args)
 {
-	vm_new(&vm);
-	vm_bind(&vm);
-	CHECK_EQ(vm_disk(&vm, "large", path, 0), 0);
+	start();
+	CHECK_EQ(vm_disk(&vm, "large", args[0], 0), 0);
 	count("block.read", HCALL_BLOCK_READ, 0, 8, BUFFER, 8, 8);
 	count("block.read", HCALL_BLOCK_READ, 0, 8, BUFFER, 16, 16);
 	count("block.read", HCALL_BLOCK_READ, 0, 8, BUFFER, 800, 800);
@@ -247,22 +213,14 @@ static void disk(const char *path)
 	count("block.read", HCALL_BLOCK_READ, 0, 4, BUFFER, 16, -HCALL_EINVAL);
 }
 
+static const struct guest_command commands[] = {
+	{ "gives", gives, 0 },
+	{ "counts", counts, 0 },
+	{ "disk", disk, 1 },
+	{ 0 },
+};
+
 int main(int argc, char **argv)
 {
-	if (setjmp(test_failed))
-		return 1;
-	if (argc == 2 && !strcmp(argv[1], "gives")) {
-		start();
-		gives();
-	} else if (argc == 2 && !strcmp(argv[1], "counts")) {
-		start();
-		counts();
-	} else if (argc == 3 && !strcmp(argv[1], "disk")) {
-		disk(argv[2]);
-	} else {
-		fprintf(stderr, "usage: data gives|counts|disk FILE\n");
-		return 2;
-	}
-	vm_free(&vm);
-	return 0;
+	return guests_main(argc, argv, commands);
 }

@@ -12,10 +12,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "vmm.h"
+#include "guests.h"
 
 #define BUF	 (RAM + 0x1001) /* of no alignment */
 #define OPS	 (RAM + 0x40000)
@@ -25,64 +24,14 @@
 #define BIG	 (RAM + 0x200000)
 #define TIMEOUT	 10 /* seconds */
 
-jmp_buf test_failed;
-
-static struct vm vm;
 static bool bare; /* the host gives nothing: all has to come from a recording */
-static int to_console, to_input, to_net;
-
-static uint64_t number(const char *text)
-{
-	return strtoull(text, NULL, 0);
-}
 
 /* ---- Devices ------------------------------------------------------------------------ */
 
-static void new_pipe(int *p, int flags)
+static void add_all(const char *disk)
 {
-	NEED(!pipe2(p, O_CLOEXEC | O_NONBLOCK | flags));
-}
-
-/* A device with a pipe each way.  Return: the end that feeds it. */
-static int add_device(struct kvm_hcall_add *add, int flags)
-{
-	int in[2], out[2];
-
-	new_pipe(in, flags);
-	new_pipe(out, flags);
-	add->fd = out[1];
-	add->fd_in = in[0];
-	CHECK_EQ(vm_add_device(&vm, add), 0);
-	return in[1];
-}
-
-static void add_devices(const char *disk)
-{
-	static struct kvm_hcall_input description = { .name = "seven keys" };
-	struct kvm_hcall_add console = { .class_id = HCALL_CLASS_CONSOLE,
-					 .name = "tty",
-					 .columns = 80,
-					 .rows = 25 };
-	struct kvm_hcall_add input = { .class_id = HCALL_CLASS_INPUT,
-				       .name = "keys",
-				       .input = (uintptr_t)&description };
-	struct kvm_hcall_add net = { .class_id = HCALL_CLASS_NET,
-				     .name = "n0",
-				     .mtu = 1500,
-				     .mac = { 2, 'x', 'y', 'z', 'a', 'b' } };
-
-	description.codes[EV_KEY][0] = 0xfe;
-	description.codes[EV_LED][0] = 7;
-	to_console = add_device(&console, 0);
-	to_input = add_device(&input, 0);
-	to_net = add_device(&net, O_DIRECT);
+	add_devices();
 	CHECK_EQ(vm_disk(&vm, "root", disk, 0), 0);
-}
-
-static void start(void)
-{
-	vm_new(&vm);
-	vm_bind(&vm);
 }
 
 static void give(int to, const void *data, size_t bytes)
@@ -321,7 +270,7 @@ static void every(char **args)
 	bare = !strcmp(args[0], "-");
 	start();
 	if (!bare)
-		add_devices(args[0]);
+		add_all(args[0]);
 	sys_calls();
 	console_calls();
 	block_calls();
@@ -361,7 +310,7 @@ static void vector(char **args)
 	bare = !strcmp(args[0], "-");
 	start();
 	if (!bare)
-		add_devices(args[0]);
+		add_all(args[0]);
 	frame = at(&vm, FRAMES);
 	for (int i = 0; i < n; i++) {
 		uint8_t data[1500];
@@ -505,23 +454,14 @@ static void less(char **args)
 /* forward ANSWER: a call and a ROUTE that go to the launcher. */
 static void forward(char **args)
 {
-	struct vcpu *vcpu = &vm.vcpu[0];
-	struct kvm_regs regs;
+	int64_t answer = number(args[0]);
 
 	start();
 	CHECK_EQ(vm_policy(&vm, 0xf0, KVM_HCALL_FORWARD, 1), 0);
-	for (int i = 0; i < 2; i++) {
-		if (i)
-			call_set(vcpu, HCALL_EVENT_ROUTE, 700, 0, 40, 0);
-		else
-			call_set(vcpu, HCALL_NR(0xf0, 1), 5, 6, 7, 8);
-		CHECK_EQ(call_run(vcpu), INT64_MIN);
-		CHECK_EQ(vcpu->run->exit_reason, KVM_EXIT_HYPERCALL);
-		vcpu->run->hypercall.ret = number(args[0]);
-		NEED(!ioctl(vcpu->fd, KVM_RUN, 0));
-		NEED(!ioctl(vcpu->fd, KVM_GET_REGS, &regs));
-		printf("%llu\n", regs.rax);
-	}
+	printf("%lld\n", (long long)call_forwarded(HCALL_NR(0xf0, 1), 5, 6, 7,
+						   8, answer));
+	printf("%lld\n", (long long)call_forwarded(HCALL_EVENT_ROUTE, 700, 0,
+						   40, 0, answer));
 	says("now", call(&vm, HCALL_TIMER_NOW, 0, 0, 0, 0));
 }
 
@@ -584,35 +524,17 @@ static void twice(char **args)
 	}
 }
 
-static const struct {
-	const char *name;
-	void (*run)(char **args);
-	int args;
-} commands[] = {
+static const struct guest_command commands[] = {
 	{ "every", every, 1 },	   { "reads", reads, 2 },
 	{ "vector", vector, 2 },   { "nows", nows, 2 },
 	{ "unused", unused, 1 },   { "batch", batch, 1 },
 	{ "signals", signals, 2 }, { "smp", smp, 1 },
 	{ "less", less, 1 },	   { "forward", forward, 1 },
 	{ "forever", forever, 0 }, { "twice", twice, 1 },
-	{ "pending", pending, 1 },
+	{ "pending", pending, 1 }, { 0 },
 };
 
 int main(int argc, char **argv)
 {
-	static unsigned int i;
-
-	for (i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
-		if (argc == commands[i].args + 2 &&
-		    !strcmp(argv[1], commands[i].name))
-			break;
-	}
-	if (i == sizeof(commands) / sizeof(*commands)) {
-		fprintf(stderr, "recorded: what?  See its source.\n");
-		return 2;
-	}
-	if (setjmp(test_failed))
-		return 1;
-	commands[i].run(argv + 2);
-	return 0;
+	return guests_main(argc, argv, commands);
 }

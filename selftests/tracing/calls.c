@@ -10,14 +10,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "vmm.h"
-
-jmp_buf test_failed;
-
-static struct vm vm;
+#include "guests.h"
 
 static const struct {
 	const char *name;
@@ -43,23 +38,12 @@ static void print_stats(struct vm *of)
 	}
 }
 
-static uint64_t number(const char *text)
-{
-	return strtoull(text, NULL, 0);
-}
-
 static int append(const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
 	NEED(fd >= 0);
 	return fd;
-}
-
-static void start(void)
-{
-	vm_new(&vm);
-	vm_bind(&vm);
 }
 
 static int64_t call_on(int vcpu, uint32_t nr, uint64_t a, uint64_t b,
@@ -135,29 +119,15 @@ static void mix(char **args)
 	vm_free(&vm);
 }
 
-/* The launcher answers with 42. */
-static void call_forwarded(uint32_t nr)
-{
-	struct vcpu *vcpu = &vm.vcpu[0];
-	struct kvm_regs regs;
-
-	call_set(vcpu, nr, 5, 6, 7, 8);
-	CHECK_EQ(call_run(vcpu), INT64_MIN);
-	CHECK_EQ(vcpu->run->exit_reason, KVM_EXIT_HYPERCALL);
-	vcpu->run->hypercall.ret = 42;
-	/* Into the guest, and to the end of its program. */
-	NEED(!ioctl(vcpu->fd, KVM_RUN, 0));
-	NEED(!ioctl(vcpu->fd, KVM_GET_REGS, &regs));
-	printf("guest_saw=%llu\n", regs.rax);
-}
-
 /* forward N: calls that the launcher answers. */
 static void forward(char **args)
 {
 	start();
 	CHECK_EQ(vm_policy(&vm, 0xf0, KVM_HCALL_FORWARD, 1), 0);
 	for (uint64_t n = number(args[0]); n--;)
-		call_forwarded(HCALL_NR(0xf0, 9));
+		printf("guest_saw=%lld\n",
+		       (long long)call_forwarded(HCALL_NR(0xf0, 9), 5, 6, 7, 8,
+						 42));
 	print_stats(&vm);
 	vm_free(&vm);
 }
@@ -298,7 +268,9 @@ static void numbers(char **args)
 		if (!(i & 0xff))
 			CHECK_EQ(vm_policy(&vm, class_id, KVM_HCALL_FORWARD, 1),
 				 0);
-		call_forwarded(HCALL_NR(class_id, i & 0xff));
+		CHECK_EQ(call_forwarded(HCALL_NR(class_id, i & 0xff), 0, 0, 0,
+					0, 42),
+			 42);
 	}
 	vm_free(&vm);
 }
@@ -399,34 +371,16 @@ static void load(char **args)
 	vm_free(&vm);
 }
 
-static const struct {
-	const char *name;
-	void (*run)(char **args);
-	int args;
-} commands[] = {
+static const struct guest_command commands[] = {
 	{ "mix", mix, 12 },	     { "forward", forward, 1 },
 	{ "async", async, 2 },	     { "not-calls", not_calls, 0 },
 	{ "timer", timer, 2 },	     { "raise", raise_events, 1 },
 	{ "devices", devices, 1 },   { "two", two, 3 },
 	{ "numbers", numbers, 1 },   { "load", load, 0 },
-	{ "makes-up", makes_up, 1 },
+	{ "makes-up", makes_up, 1 }, { 0 },
 };
 
 int main(int argc, char **argv)
 {
-	static unsigned int i;
-
-	for (i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
-		if (argc == commands[i].args + 2 &&
-		    !strcmp(argv[1], commands[i].name))
-			break;
-	}
-	if (i == sizeof(commands) / sizeof(*commands)) {
-		fprintf(stderr, "calls: what?  See its source.\n");
-		return 2;
-	}
-	if (setjmp(test_failed))
-		return 1;
-	commands[i].run(argv + 2);
-	return 0;
+	return guests_main(argc, argv, commands);
 }
