@@ -144,41 +144,21 @@ static struct fault_event *new_event(struct hcall_call *call, __u64 number)
 /* ---- fail, delay ------------------------------------------------------------- */
 
 SEC("struct_ops.s/enter")
-int BPF_PROG(fault_fail, struct hcall_call *call)
+int BPF_PROG(fault_enter, struct hcall_call *call)
 {
+	__u64 number = meant(call) ? choose() : 0;
 	struct fault_event *event;
-	__u64 number;
 
-	if (!meant(call))
-		return HCALL_OPS_PASS;
-	number = choose();
 	if (!number)
 		return HCALL_OPS_PASS;
-	event = new_event(call, number);
-	if (event)
-		bpf_ringbuf_submit(event, 0);
-	return error;
-}
-
-SEC("struct_ops.s/enter")
-int BPF_PROG(fault_delay, struct hcall_call *call)
-{
-	struct fault_event *event;
-	__u64 number;
-
-	if (!meant(call))
-		return HCALL_OPS_PASS;
-	number = choose();
-	if (!number)
-		return HCALL_OPS_PASS;
-	if (hcall_bpf_delay(call, delay_ns)) {
+	if (action == FAULT_DELAY && hcall_bpf_delay(call, delay_ns)) {
 		take_back();
 		return HCALL_OPS_PASS;
 	}
 	event = new_event(call, number);
 	if (event)
 		bpf_ringbuf_submit(event, 0);
-	return HCALL_OPS_PASS;
+	return action == FAULT_FAIL ? error : HCALL_OPS_PASS;
 }
 
 /* ---- shorten ----------------------------------------------------------------- */
@@ -345,10 +325,10 @@ void BPF_PROG(fault_ejected, struct hcall_ejection *why)
 	tool_ejected(&ejection, why);
 }
 
-/* The loader keeps one of the four, and says whose calls. */
+/* The loader keeps one of the three, and says whose calls. */
 SEC(".struct_ops.link")
 struct hcall_ops fault = {
-	.enter = (void *)fault_fail,
+	.enter = (void *)fault_enter,
 	.exit = (void *)fault_corrupt,
 	.attach = (void *)fault_attach,
 	.ejected = (void *)fault_ejected,

@@ -258,23 +258,23 @@ static void set_functions(struct hcallfault_bpf *skel)
 	skel->struct_ops.fault->classes = tool_class_mask(classes);
 }
 
-/* Of the three that could be enter(), and the exit(), keep one. */
-static void set_action_programs(struct hcallfault_bpf *skel)
+/* Of the two that could be enter(), and the exit(), keep one. */
+static void set_action_program(struct hcallfault_bpf *skel)
 {
 	struct bpf_program *programs[] = {
-		[FAULT_FAIL] = skel->progs.fault_fail,
-		[FAULT_DELAY] = skel->progs.fault_delay,
+		[FAULT_FAIL] = skel->progs.fault_enter,
+		[FAULT_DELAY] = skel->progs.fault_enter,
 		[FAULT_CORRUPT] = skel->progs.fault_corrupt,
 		[FAULT_SHORTEN] = skel->progs.fault_shorten,
 	};
+	struct bpf_program *program = programs[options.action];
 	bool at_exit = options.action == FAULT_CORRUPT;
 
 	for (int i = 0; i < 4; i++)
-		bpf_program__set_autoload(programs[i], i == options.action);
-	skel->struct_ops.fault->enter =
-		at_exit ? NULL : programs[options.action];
-	skel->struct_ops.fault->exit =
-		at_exit ? programs[options.action] : NULL;
+		bpf_program__set_autoload(programs[i], programs[i] == program);
+	skel->struct_ops.fault->enter = at_exit ? NULL : program;
+	skel->struct_ops.fault->exit = at_exit ? program : NULL;
+	skel->rodata->action = options.action;
 }
 
 static void set_up(struct hcallfault_bpf *skel)
@@ -282,7 +282,7 @@ static void set_up(struct hcallfault_bpf *skel)
 	skel->rodata->filter = tool_filter();
 	skel->struct_ops.fault->vm = tool.vm;
 	set_functions(skel);
-	set_action_programs(skel);
+	set_action_program(skel);
 	skel->rodata->error = -options.error;
 	skel->rodata->delay_ns = options.delay_ns;
 	skel->rodata->has_sectors = options.has_sectors;
@@ -424,7 +424,7 @@ int main(int argc, char **argv)
 
 	/* COMMAND goes on to its end without faults. */
 	while ((tool.command || told + skel->bss->lost < options.times) &&
-	       tool_wait(ring_buffer__epoll_fd(events), -1))
+	       tool_wait(ring_buffer__epoll_fd(events), 0))
 		ring_buffer__consume(events);
 
 	bpf_link__destroy(link);

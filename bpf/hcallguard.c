@@ -551,7 +551,7 @@ int main(int argc, char **argv)
 	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
 
-	while (tool_wait(ring ? ring_buffer__epoll_fd(ring) : -1, -1))
+	while (tool_wait(ring ? ring_buffer__epoll_fd(ring) : -1, 0))
 		ring_buffer__consume(ring);
 
 	/* One that is pinned stays. */

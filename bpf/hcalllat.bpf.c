@@ -27,19 +27,6 @@ struct {
 
 static const struct lat_counts nothing;
 
-static __u32 log2_of(__u64 value)
-{
-	__u32 log2 = 0;
-
-	for (int bits = 32; bits; bits >>= 1) {
-		if (value >> bits) {
-			value >>= bits;
-			log2 += bits;
-		}
-	}
-	return log2;
-}
-
 static __u32 unit_of(struct hcall_call *call)
 {
 	if (!tool_has_units(HCALL_NR_CLASS(call->nr)) ||
@@ -90,7 +77,7 @@ int BPF_PROG(lat, struct hcall_call *call, __s64 result, __u64 duration_ns)
 		__sync_fetch_and_add(&lost, 1);
 		return 0;
 	}
-	bucket = log2_of(duration_ns);
+	bucket = tool_log2(duration_ns);
 	if (bucket >= LAT_BUCKETS)
 		bucket = LAT_BUCKETS - 1;
 	counts->buckets[bucket]++;

@@ -267,17 +267,6 @@ static void print_all(const struct bpf_map *map)
 	}
 }
 
-/* Return: until @time_ns, for tool_wait(). */
-static int ms_until(__u64 time_ns)
-{
-	__u64 now_ns = tool_now_ns(), ms;
-
-	if (time_ns <= now_ns)
-		return 0;
-	ms = (time_ns - now_ns + 999999) / 1000000;
-	return ms < 1000000000 ? ms : 1000000000;
-}
-
 static __u64 lost_by(struct hcalllat_bpf *skel)
 {
 	return skel->bss->lost + tool_missed(skel->progs.lat);
@@ -305,9 +294,7 @@ int main(int argc, char **argv)
 	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
 	next_ns = tool_now_ns() + interval_ns;
-	while (tool_wait(-1, interval_ns ? ms_until(next_ns) : -1)) {
-		if (tool_now_ns() < next_ns)
-			continue;
+	while (tool_wait(-1, interval_ns ? next_ns : 0)) {
 		print_all(skel->maps.latencies);
 		next_ns += interval_ns;
 		if (intervals && !--intervals)

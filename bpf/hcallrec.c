@@ -338,7 +338,7 @@ static int run_record(int argc, char **argv)
 	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
 	begin_file();
-	while (!out.failed && tool_wait(ring_buffer__epoll_fd(bell), -1)) {
+	while (!out.failed && tool_wait(ring_buffer__epoll_fd(bell), 0)) {
 		ring_buffer__consume(bell);
 		drain(skel, ring);
 		if (!skel->bss->lost || told)
@@ -809,7 +809,7 @@ static int run_replay(int argc, char **argv)
 		tool_say("waiting for %u VM%s", in.vms, in.vms == 1 ? "" : "s");
 	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
-	while (tool_wait(ring_buffer__epoll_fd(bell), -1)) {
+	while (tool_wait(ring_buffer__epoll_fd(bell), 0)) {
 		ring_buffer__consume(bell);
 		if (skel->bss->over > 1)
 			break;

@@ -158,7 +158,7 @@ int main(int argc, char **argv)
 		       "RESULT", "BYTES", "LATENCY(us)", "ARGS");
 	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
-	while (tool_wait(ring_buffer__epoll_fd(calls), -1))
+	while (tool_wait(ring_buffer__epoll_fd(calls), 0))
 		ring_buffer__consume(calls);
 	hcallsnoop_bpf__detach(skel);
 	while (ring_buffer__consume(calls) == -EAGAIN)

@@ -72,27 +72,13 @@ static struct top_count *count_of(const struct hcall_vm *vm,
 	return count;
 }
 
-static __u32 log2_of(__u64 value)
-{
-	__u32 log2 = 0;
-
-#pragma unroll
-	for (__u32 step = 32; step; step /= 2) {
-		if (value >> step) {
-			value >>= step;
-			log2 += step;
-		}
-	}
-	return log2;
-}
-
 static __u32 slot_of(__u64 ns)
 {
 	__u32 shift, slot;
 
 	if (ns < TOP_SLOTS_PER_LOG2)
 		return ns;
-	shift = log2_of(ns) - TOP_SLOT_BITS;
+	shift = tool_log2(ns) - TOP_SLOT_BITS;
 	/* ns >> shift has a bit more than TOP_SLOT_BITS, the highest is set. */
 	slot = shift * TOP_SLOTS_PER_LOG2 + (ns >> shift);
 	return slot < TOP_SLOTS ? slot : TOP_SLOTS - 1;

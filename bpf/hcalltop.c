@@ -247,22 +247,18 @@ static void make_room(void)
 /* Calls that were not counted, and why. */
 static __u64 tell_lost(void)
 {
-	struct bpf_prog_info info = {};
-	__u32 bytes = sizeof(info);
+	__u64 missed = tool_missed(skel->progs.top_exit);
 	__u64 no_room = skel->bss->lost;
 
-	if (bpf_prog_get_info_by_fd(bpf_program__fd(skel->progs.top_exit),
-				    &info, &bytes))
-		tool_failed("ask for the facts of");
 	if (no_room)
 		tool_say("%llu calls were not counted: there is room for %llu "
 			 "devices and classes; --entries makes more",
 			 no_room, max_entries);
-	if (info.recursion_misses)
+	if (missed)
 		tool_say("%llu calls were not counted: they came in between "
 			 "while their CPU counted another",
-			 info.recursion_misses);
-	return no_room + info.recursion_misses;
+			 missed);
+	return no_room + missed;
 }
 
 /* ---- Rows ----------------------------------------------------------------- */
@@ -569,16 +565,12 @@ int main(int argc, char **argv)
 	tool_release();
 
 	while (goes_on && (!tables || number < tables)) {
-		__u64 now = tool_now_ns();
+		__u64 now;
 
-		if (now < end_ns) {
-			goes_on = tool_wait(-1,
-					    (end_ns - now + 999999) / 1000000);
-			if (goes_on)
-				continue;
-			/* The last table is of a shorter time, and complete. */
+		goes_on = tool_wait(-1, end_ns);
+		/* The last table is of a shorter time, and complete. */
+		if (!goes_on)
 			hcalltop_bpf__detach(skel);
-		}
 		read_counts();
 		now = tool_now_ns();
 		print_table(++number, (now - start_ns) / 1e9);

@@ -271,6 +271,20 @@ static inline bool tool_find_device(const struct hcall_vm *vm, __u32 class_id,
 	return true;
 }
 
+/* Of 0: 0. */
+static inline __u32 tool_log2(__u64 value)
+{
+	__u32 log2 = 0;
+
+	for (int bits = 32; bits; bits >>= 1) {
+		if (value >> bits) {
+			value >>= bits;
+			log2 += bits;
+		}
+	}
+	return log2;
+}
+
 /* For hcall_ops.ejected(): tell the loader, see tool_watch(). */
 static inline void tool_ejected(struct tool_ejection *to,
 				struct hcall_ejection *why)

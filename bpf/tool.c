@@ -765,10 +765,8 @@ static void tell_ejection(void)
 		tool_say("somebody else has detached the program");
 }
 
-bool tool_wait(int fd, int timeout_ms)
+bool tool_wait(int fd, __u64 wake_ns)
 {
-	__u64 wake_ns =
-		timeout_ms < 0 ? 0 : tool_now_ns() + timeout_ms * 1000000ull;
 	struct pollfd fds[] = {
 		{ .fd = signals, .events = POLLIN },
 		{ .fd = fd, .events = POLLIN },

@@ -9,7 +9,7 @@
  *		tool_failed("attach");
  *	tool_attach_ops(skel->maps.x, &skel->bss->ejection);	struct_ops only
  *	tool_release();			COMMAND goes on
- *	while (tool_wait(fd, ms))	until Ctrl-C, --duration, COMMAND's end, ...
+ *	while (tool_wait(fd, ns))	until Ctrl-C, --duration, COMMAND's end, ...
  *		print what there is;
  *	x_bpf__detach(skel);
  *	print what is left;
@@ -124,8 +124,8 @@ struct bpf_link *tool_attach_ops(struct bpf_map *ops,
 
 /**
  * tool_wait() - sleep until there is something to do
- * @fd:         becomes readable, as ring_buffer__epoll_fd(); or -1
- * @timeout_ms: at most so long; -1: no limit
+ * @fd:      becomes readable, as ring_buffer__epoll_fd(); or -1
+ * @wake_ns: at most until then, by tool_now_ns(); 0: no limit
  *
  * Writes out what is in stdio's buffer first.
  *
@@ -133,7 +133,7 @@ struct bpf_link *tool_attach_ops(struct bpf_map *ops,
  * end: a signal, --duration, COMMAND has ended, the VM of --vm is closed, a watched
  * link is detached.
  */
-bool tool_wait(int fd, int timeout_ms);
+bool tool_wait(int fd, __u64 wake_ns);
 
 /**
  * tool_missed() - how often a program should have been run, but was not
