@@ -405,7 +405,6 @@ int main(int argc, char **argv)
 	struct hcallfault_bpf *skel;
 	struct ring_buffer *events;
 	struct bpf_link *link;
-	__u64 lost;
 
 	tool_parse(&argp, argc, argv);
 	skel = hcallfault_bpf__open();
@@ -430,8 +429,5 @@ int main(int argc, char **argv)
 	bpf_link__destroy(link);
 	ring_buffer__consume(events);
 	print_totals(skel);
-	lost = skel->bss->lost;
-	ring_buffer__free(events);
-	hcallfault_bpf__destroy(skel);
-	return tool_end(lost);
+	return tool_end(skel->bss->lost);
 }

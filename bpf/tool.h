@@ -147,7 +147,8 @@ __u64 tool_missed(const struct bpf_program *program);
 
 /**
  * tool_expect_vm() - it is an error if COMMAND ends and has opened no VM
- * @seen: the program's tool_matched, which tool_wants() and tool_wants_vm() set
+ * @seen: the program's tool_matched, which tool_wants() and tool_wants_vm() set; it
+ *	  is read in tool_end()
  */
 void tool_expect_vm(const bool *seen);
 
