@@ -657,6 +657,7 @@ void tool_options(const struct argp *argp, int argc, char **argv)
 
 void tool_parse(const struct argp *argp, int argc, char **argv)
 {
+	static char buffer[1 << 20];
 	int output_fd = -1;
 	sigset_t mask;
 
@@ -690,6 +691,8 @@ void tool_parse(const struct argp *argp, int argc, char **argv)
 	/* From now on stdout is the tool's own. */
 	if (output_fd >= 0 && dup2(output_fd, STDOUT_FILENO) < 0)
 		tool_die("cannot print to '%s': %s", output, strerror(errno));
+	/* So much that it is flush() that writes, and can tell what is wrong. */
+	setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));
 }
 
 struct tool_filter tool_filter(void)
