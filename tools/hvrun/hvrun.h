@@ -21,6 +21,8 @@
 
 /* Exit status of hvrun's own failures, mistakes on the command line included. */
 #define HVRUN_FAILED  125
+/* ... and after a guest has reset the machine, be it to reboot or in a panic. */
+#define HVRUN_RESET   75
 
 #define KIB	      1024ull
 #define MIB	      (1024 * KIB)
@@ -89,8 +91,9 @@ unsigned int ram_map(const struct ram *ram, struct ram_range *map);
 
 /* ---- kernel.c: from a file to an entry point ---------------------------- */
 
-/** struct image - the kernel file; @head is its beginning */
+/** struct image - a file; @what it is, for messages; @head is its beginning */
 struct image {
+	const char *what;
 	const char *path;
 	int fd;
 	uint64_t bytes;
@@ -98,6 +101,7 @@ struct image {
 	_Alignas(8) uint8_t head[8192];
 };
 
+void image_open(struct image *image, const char *what, const char *path);
 /* Read all @bytes at @offset, which the caller need not have checked, or die. */
 void image_read(const struct image *image, uint64_t offset, void *buffer,
 		uint64_t bytes);
@@ -113,25 +117,33 @@ void image_load(const struct image *image, struct ram *ram, const char *what,
  * struct boot - what a boot protocol gets, and the state of the first vCPU
  * @ram:            where to load to
  * @args:           the guest's command line, NULL at its end
+ * @initrd:         path of a file for the kernel, or NULL; who loads it sets
+ *                  @initrd_loaded
  * @rsdp:           gpa of the ACPI root pointer
  * @gigabyte_pages: the guest's CPU has them
  * @long_mode:      OUT: 64-bit mode with @cr3 and @gdt, or else flat 32-bit
  *                  protected mode without paging; the registers are OUT too
+ * @code_selector:  of CS; that of the data segments is the next
  */
 struct boot {
 	struct ram *ram;
 	char **args;
+	const char *initrd;
 	uint64_t rsdp;
 	bool gigabyte_pages;
 
+	bool initrd_loaded;
 	bool long_mode;
-	uint64_t rip, rsp, rax, rbx, rdi;
+	uint16_t code_selector, gdt_bytes;
+	uint64_t rip, rsp, rax, rbx, rsi, rdi;
 	uint64_t cr3, gdt;
 };
 
 void kernel_load(const char *path, struct boot *boot);
 /** boot_cmdline() - the arguments, after @name if not NULL, in guest memory */
 uint64_t boot_cmdline(struct boot *boot, const char *name);
+/** boot_long_mode() - enter the kernel in it; longmode.c */
+void boot_long_mode(struct boot *boot, uint16_t code_selector);
 
 /*
  * One function a protocol.  Each returns false if the file is not of its kind;
@@ -140,6 +152,7 @@ uint64_t boot_cmdline(struct boot *boot, const char *name);
 bool multiboot_load(const struct image *image, struct boot *boot);
 bool pvh_load(const struct image *image, struct boot *boot);
 bool elf64_load(const struct image *image, struct boot *boot);
+bool linux_load(const struct image *image, struct boot *boot);
 
 /** pvh_start_info() - gpa of a new struct hvm_start_info */
 uint64_t pvh_start_info(struct boot *boot);
@@ -176,7 +189,14 @@ bool elf_contains(const struct elf *elf, uint64_t gpa);
 
 /* ---- acpi.c -------------------------------------------------------------- */
 
-/** acpi_create() - tables that name the CPUs; returns the gpa of the RSDP */
+/* Ports: what a guest writes to two of them turns the machine off. */
+#define ACPI_PORT_SLEEP_CONTROL 0x600
+#define ACPI_PORT_SLEEP_STATUS	0x601
+#define ACPI_PORT_RESET		0x602
+#define ACPI_SLEEP_OFF		0x34 /* SLP_EN, SLP_TYP as in _S5 */
+#define ACPI_RESET_VALUE	1
+
+/** acpi_create() - tables of the machine; returns the gpa of the RSDP */
 uint64_t acpi_create(struct ram *ram, unsigned int cpus);
 
 /* ---- cpuid.c ------------------------------------------------------------- */
@@ -230,7 +250,7 @@ struct vm {
 
 /** vm_create() - memory, interrupt controllers and vCPUs; the kernel is loaded */
 void vm_create(struct vm *vm, uint64_t ram_bytes, unsigned int cpus,
-	       const char *kernel, char **args);
+	       const char *kernel, const char *initrd, char **args);
 void vm_start(struct vm *vm);
 /** vm_stop() - end the guest; from any thread, any number of times */
 void vm_stop(struct vm *vm, int outcome);

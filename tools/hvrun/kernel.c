@@ -21,21 +21,23 @@ static const struct protocol {
 	{ "Multiboot 1", multiboot_load },
 	{ "PVH", pvh_load },
 	{ "64-bit ELF", elf64_load },
+	{ "Linux", linux_load },
 };
 
-static void image_open(struct image *image, const char *path)
+void image_open(struct image *image, const char *what, const char *path)
 {
 	uint32_t head_bytes;
 	struct stat st;
 
+	image->what = what;
 	image->path = path;
 	image->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (image->fd < 0)
-		die("kernel %s: %s", path, strerror(errno));
+		die("%s %s: %s", what, path, strerror(errno));
 	if (fstat(image->fd, &st) < 0)
-		die("kernel %s: %s", path, strerror(errno));
+		die("%s %s: %s", what, path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		die("kernel %s: is %s, not a file", path,
+		die("%s %s: is %s, not a file", what, path,
 		    S_ISDIR(st.st_mode) ? "a directory" : "a device or pipe");
 	image->bytes = st.st_size;
 	image->head_bytes = 0;
@@ -52,8 +54,8 @@ void image_read(const struct image *image, uint64_t offset, void *buffer,
 	uint8_t *to = buffer;
 
 	if (offset > image->bytes || bytes > image->bytes - offset)
-		die("kernel %s: is cut short: it refers to bytes 0x%llx+0x%llx, but has 0x%llx",
-		    image->path, (unsigned long long)offset,
+		die("%s %s: is cut short: it refers to bytes 0x%llx+0x%llx, but has 0x%llx",
+		    image->what, image->path, (unsigned long long)offset,
 		    (unsigned long long)bytes,
 		    (unsigned long long)image->bytes);
 	if (offset + bytes <= image->head_bytes) {
@@ -66,7 +68,7 @@ void image_read(const struct image *image, uint64_t offset, void *buffer,
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			die("kernel %s: %s", image->path,
+			die("%s %s: %s", image->what, image->path,
 			    n ? strerror(errno) : "became shorter meanwhile");
 		to += n;
 		offset += n;
@@ -122,28 +124,23 @@ uint64_t boot_cmdline(struct boot *boot, const char *name)
 	return gpa;
 }
 
-static const char *what_else(const struct image *image)
-{
-	if (image->head_bytes > 0x206 &&
-	    !memcmp(image->head + 0x202, "HdrS", 4))
-		return "a Linux bzImage: give the vmlinux in it "
-		       "(scripts/extract-vmlinux of the kernel source)";
-	return "not a kernel: it has no Multiboot 1 header, "
-	       "no PVH note, and is no 64-bit ELF";
-}
-
 void kernel_load(const char *path, struct boot *boot)
 {
 	struct image image;
 
-	image_open(&image, path);
+	image_open(&image, "kernel", path);
 	for (size_t i = 0; i < sizeof(protocols) / sizeof(*protocols); i++) {
 		if (!protocols[i].load(&image, boot))
 			continue;
 		note("kernel %s: %s, entry at 0x%llx", path, protocols[i].name,
 		     (unsigned long long)boot->rip);
+		if (boot->initrd && !boot->initrd_loaded)
+			die("kernel %s: is not Linux (a bzImage), so there is nobody to take --initrd",
+			    path);
 		close(image.fd);
 		return;
 	}
-	die("kernel %s: %s", path, what_else(&image));
+	die("kernel %s: not a kernel: it has no Multiboot 1 header, no PVH note, "
+	    "is no 64-bit ELF and no Linux bzImage",
+	    path);
 }

@@ -32,6 +32,7 @@ struct config {
 	const char *console;
 	bool stats;
 	bool json;
+	const char *initrd;
 	char *kernel;
 	char **args;
 };
@@ -41,6 +42,7 @@ struct config {
 enum {
 	OPT_MEM = 256,
 	OPT_CPUS,
+	OPT_INITRD,
 	OPT_DISK,
 	OPT_NET,
 	OPT_INPUT,
@@ -53,6 +55,8 @@ static const struct argp_option options[] = {
 	{ "mem", OPT_MEM, "SIZE", 0,
 	  "Guest memory, in bytes or with K, M or G (default 256M)", 0 },
 	{ "cpus", OPT_CPUS, "N", 0, "Number of CPUs (default 1)", 0 },
+	{ "initrd", OPT_INITRD, "FILE", 0,
+	  "The initial RAM disk or initramfs of a Linux kernel", 0 },
 	{ "disk", OPT_DISK, "NAME=PATH", 0,
 	  "Add a disk, a file or block device; with ',ro' after PATH the guest "
 	  "can only read it, with ',direct' the host's page cache is not used. "
@@ -138,6 +142,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_CPUS:
 		config->cpus = parse_cpus(arg, state);
 		return 0;
+	case OPT_INITRD:
+		config->initrd = arg;
+		return 0;
 	case OPT_DISK:
 		mistake = disk_parse(arg, &config->disks);
 		if (mistake)
@@ -189,8 +196,8 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse_option,
 	.args_doc = "-- KERNEL [ARGS...]",
-	.doc = "Start KERNEL, a Multiboot 1, PVH or 64-bit ELF file, in a virtual "
-	       "machine.\v"
+	.doc = "Start KERNEL, a Multiboot 1, PVH or 64-bit ELF file or a Linux bzImage, "
+	       "in a virtual machine.\v"
 	       "On a terminal, Ctrl-A X leaves and Ctrl-A H shows the other keys.\n"
 	       "The exit status is the guest's; it is 125 if hvrun itself failed, "
 	       "128 + N if signal N ended it. See hvrun(1).",
@@ -399,7 +406,7 @@ static int run_once(struct guest *guest, const struct config *config,
 	int outcome;
 
 	vm_create(&guest->vm, config->ram_bytes, config->cpus, config->kernel,
-		  config->args);
+		  config->initrd, config->args);
 	guest->hcall_fd = hcall_open(&guest->vm);
 	guest->vm.interrupts = interrupts_create(&guest->vm, guest->hcall_fd);
 	add_devices(guest, config);

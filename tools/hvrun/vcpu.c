@@ -89,15 +89,19 @@ void vcpu_enter_at(struct vcpu *vcpu, const struct boot *boot)
 		.rsp = boot->rsp,
 		.rax = boot->rax,
 		.rbx = boot->rbx,
+		.rsi = boot->rsi,
 		.rdi = boot->rdi,
 		.rflags = RFLAGS_ALWAYS,
 	};
+	uint16_t selector = 0x08;
 	struct kvm_sregs sregs;
 
 	if (ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0)
 		die("KVM_GET_SREGS: %s", strerror(errno));
-	sregs.cs = flat_segment(0x08, code, boot->long_mode);
-	sregs.ds = flat_segment(0x10, data, false);
+	if (boot->long_mode)
+		selector = boot->code_selector;
+	sregs.cs = flat_segment(selector, code, boot->long_mode);
+	sregs.ds = flat_segment(selector + 8, data, false);
 	sregs.es = sregs.fs = sregs.gs = sregs.ss = sregs.ds;
 	sregs.tr.limit = 0x67;
 	sregs.idt.limit = 0;
@@ -105,7 +109,7 @@ void vcpu_enter_at(struct vcpu *vcpu, const struct boot *boot)
 	sregs.cr0 = CR0_PE | CR0_ET;
 	if (boot->long_mode) {
 		sregs.gdt.base = boot->gdt;
-		sregs.gdt.limit = 3 * sizeof(uint64_t) - 1;
+		sregs.gdt.limit = boot->gdt_bytes - 1;
 		sregs.cr0 |= CR0_MP | CR0_NE | CR0_WP | CR0_PG;
 		sregs.cr3 = boot->cr3;
 		sregs.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
@@ -157,11 +161,33 @@ static void count_unclaimed(struct vcpu *vcpu, const char *what, bool is_write,
 		note("more of these are only counted");
 }
 
+/* The registers of acpi.c; true if it was one of them, and did something. */
+static bool exit_power(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	uint8_t value = *((uint8_t *)run + run->io.data_offset);
+
+	if (run->io.port == ACPI_PORT_SLEEP_CONTROL &&
+	    value == ACPI_SLEEP_OFF) {
+		note("the guest turns the machine off");
+		vm_stop(vcpu->vm, 0);
+		return true;
+	}
+	if (run->io.port == ACPI_PORT_RESET && value == ACPI_RESET_VALUE) {
+		say("the guest has reset the machine, to reboot or in a panic");
+		vm_stop(vcpu->vm, HVRUN_RESET);
+		return true;
+	}
+	return false;
+}
+
 static void exit_io(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
 	bool out = run->io.direction == KVM_EXIT_IO_OUT;
 
+	if (out && exit_power(vcpu))
+		return;
 	count_unclaimed(vcpu, "port", out, run->io.port, run->io.size);
 	if (!out)
 		memset((uint8_t *)run + run->io.data_offset, 0xff,

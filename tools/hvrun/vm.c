@@ -112,9 +112,9 @@ static void add_memory(struct vm *vm, uint32_t slot, uint64_t gpa,
 }
 
 void vm_create(struct vm *vm, uint64_t ram_bytes, unsigned int cpus,
-	       const char *kernel, char **args)
+	       const char *kernel, const char *initrd, char **args)
 {
-	struct boot boot = { .ram = &vm->ram, .args = args };
+	struct boot boot = { .ram = &vm->ram, .args = args, .initrd = initrd };
 	struct cpuid *cpuid;
 	int run_bytes;
 
