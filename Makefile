@@ -74,6 +74,8 @@ host-files-%: module-% tools bpf samples selftests
 	@mkdir -p $(BUILD)/$*/tests
 	@cp -rsfT $(CURDIR)/selftests/module $(BUILD)/$*/tests
 	selftests/kernel make $* M=$(CURDIR)/$(BUILD)/$*/tests modules
+	@cp -rsfT $(CURDIR)/selftests/hvrun/guest-linux $(BUILD)/$*/guest-linux
+	selftests/kernel make $* M=$(CURDIR)/$(BUILD)/$*/guest-linux modules
 	@ln -sf tests/in_the_way.ko tests/in_the_way_livepatch.ko $(BUILD)/$*
 
 demo:
