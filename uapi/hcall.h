@@ -38,90 +38,100 @@ typedef uint64_t hcall_gpa;
 #define HCALL_PREFIX 0x68630000u /* 'h' 'c' in the upper half */
 #define HCALL_NR(class, function) \
 	(HCALL_PREFIX | (uint32_t)(class) << 8 | (uint32_t)(function))
-#define HCALL_NR_CLASS(nr)	 ((uint32_t)(nr) >> 8 & 0xff)
-#define HCALL_NR_FUNCTION(nr)	 ((uint32_t)(nr)&0xff)
+#define HCALL_NR_CLASS(nr)	  ((uint32_t)(nr) >> 8 & 0xff)
+#define HCALL_NR_FUNCTION(nr)	  ((uint32_t)(nr)&0xff)
 
 /* Classes. */
-#define HCALL_CLASS_SYS		 0x00
-#define HCALL_CLASS_CONSOLE	 0x01
-#define HCALL_CLASS_BLOCK	 0x02
-#define HCALL_CLASS_TIMER	 0x03
-#define HCALL_CLASS_INPUT	 0x04
-#define HCALL_CLASS_NET		 0x05
-#define HCALL_CLASS_EVENT	 0x06
-#define HCALL_CLASS_BPF_FIRST	 0xe0 /* implemented by a BPF program */
-#define HCALL_CLASS_BPF_LAST	 0xef
-#define HCALL_CLASS_USER_FIRST	 0xf0 /* for the launcher, by convention */
-#define HCALL_CLASS_USER_LAST	 0xff
+#define HCALL_CLASS_SYS		  0x00
+#define HCALL_CLASS_CONSOLE	  0x01
+#define HCALL_CLASS_BLOCK	  0x02
+#define HCALL_CLASS_TIMER	  0x03
+#define HCALL_CLASS_INPUT	  0x04
+#define HCALL_CLASS_NET		  0x05
+#define HCALL_CLASS_EVENT	  0x06
+#define HCALL_CLASS_VIRTIO	  0x07
+#define HCALL_CLASS_BPF_FIRST	  0xe0 /* implemented by a BPF program */
+#define HCALL_CLASS_BPF_LAST	  0xef
+#define HCALL_CLASS_USER_FIRST	  0xf0 /* for the launcher, by convention */
+#define HCALL_CLASS_USER_LAST	  0xff
 
 /* Class 0, sys. */
-#define HCALL_SYS_PROBE		 HCALL_NR(HCALL_CLASS_SYS, 0)
-#define HCALL_SYS_DEVICE	 HCALL_NR(HCALL_CLASS_SYS, 1)
-#define HCALL_SYS_BATCH		 HCALL_NR(HCALL_CLASS_SYS, 2)
-#define HCALL_SYS_EXIT		 HCALL_NR(HCALL_CLASS_SYS, 3)
-#define HCALL_SYS_RANDOM	 HCALL_NR(HCALL_CLASS_SYS, 4)
+#define HCALL_SYS_PROBE		  HCALL_NR(HCALL_CLASS_SYS, 0)
+#define HCALL_SYS_DEVICE	  HCALL_NR(HCALL_CLASS_SYS, 1)
+#define HCALL_SYS_BATCH		  HCALL_NR(HCALL_CLASS_SYS, 2)
+#define HCALL_SYS_EXIT		  HCALL_NR(HCALL_CLASS_SYS, 3)
+#define HCALL_SYS_RANDOM	  HCALL_NR(HCALL_CLASS_SYS, 4)
 
 /* Class 1, console. */
-#define HCALL_CONSOLE_WRITE	 HCALL_NR(HCALL_CLASS_CONSOLE, 0)
-#define HCALL_CONSOLE_READ	 HCALL_NR(HCALL_CLASS_CONSOLE, 1)
-#define HCALL_CONSOLE_PUTC	 HCALL_NR(HCALL_CLASS_CONSOLE, 2)
-#define HCALL_CONSOLE_GETC	 HCALL_NR(HCALL_CLASS_CONSOLE, 3)
-#define HCALL_CONSOLE_SIZE	 HCALL_NR(HCALL_CLASS_CONSOLE, 4)
+#define HCALL_CONSOLE_WRITE	  HCALL_NR(HCALL_CLASS_CONSOLE, 0)
+#define HCALL_CONSOLE_READ	  HCALL_NR(HCALL_CLASS_CONSOLE, 1)
+#define HCALL_CONSOLE_PUTC	  HCALL_NR(HCALL_CLASS_CONSOLE, 2)
+#define HCALL_CONSOLE_GETC	  HCALL_NR(HCALL_CLASS_CONSOLE, 3)
+#define HCALL_CONSOLE_SIZE	  HCALL_NR(HCALL_CLASS_CONSOLE, 4)
 
 /*
  * Class 2, block.  The functions are virtio-blk's request types
  * (VIRTIO_BLK_T_*, Virtual I/O Device 1.2, 5.2.6).
  */
-#define HCALL_BLOCK_READ	 HCALL_NR(HCALL_CLASS_BLOCK, 0)
-#define HCALL_BLOCK_WRITE	 HCALL_NR(HCALL_CLASS_BLOCK, 1)
-#define HCALL_BLOCK_FLUSH	 HCALL_NR(HCALL_CLASS_BLOCK, 4)
-#define HCALL_BLOCK_DISCARD	 HCALL_NR(HCALL_CLASS_BLOCK, 11)
-#define HCALL_BLOCK_WRITE_ZEROES HCALL_NR(HCALL_CLASS_BLOCK, 13)
+#define HCALL_BLOCK_READ	  HCALL_NR(HCALL_CLASS_BLOCK, 0)
+#define HCALL_BLOCK_WRITE	  HCALL_NR(HCALL_CLASS_BLOCK, 1)
+#define HCALL_BLOCK_FLUSH	  HCALL_NR(HCALL_CLASS_BLOCK, 4)
+#define HCALL_BLOCK_DISCARD	  HCALL_NR(HCALL_CLASS_BLOCK, 11)
+#define HCALL_BLOCK_WRITE_ZEROES  HCALL_NR(HCALL_CLASS_BLOCK, 13)
 
 /* Class 3, timer. */
-#define HCALL_TIMER_NOW		 HCALL_NR(HCALL_CLASS_TIMER, 0)
-#define HCALL_TIMER_ARM		 HCALL_NR(HCALL_CLASS_TIMER, 1)
-#define HCALL_TIMER_CANCEL	 HCALL_NR(HCALL_CLASS_TIMER, 2)
-#define HCALL_TIMER_EXPIRED	 HCALL_NR(HCALL_CLASS_TIMER, 3)
+#define HCALL_TIMER_NOW		  HCALL_NR(HCALL_CLASS_TIMER, 0)
+#define HCALL_TIMER_ARM		  HCALL_NR(HCALL_CLASS_TIMER, 1)
+#define HCALL_TIMER_CANCEL	  HCALL_NR(HCALL_CLASS_TIMER, 2)
+#define HCALL_TIMER_EXPIRED	  HCALL_NR(HCALL_CLASS_TIMER, 3)
 
 /* Class 4, input. */
-#define HCALL_INPUT_READ	 HCALL_NR(HCALL_CLASS_INPUT, 0)
-#define HCALL_INPUT_WRITE	 HCALL_NR(HCALL_CLASS_INPUT, 1)
-#define HCALL_INPUT_CONFIG	 HCALL_NR(HCALL_CLASS_INPUT, 2)
+#define HCALL_INPUT_READ	  HCALL_NR(HCALL_CLASS_INPUT, 0)
+#define HCALL_INPUT_WRITE	  HCALL_NR(HCALL_CLASS_INPUT, 1)
+#define HCALL_INPUT_CONFIG	  HCALL_NR(HCALL_CLASS_INPUT, 2)
 
 /* Class 5, net. */
-#define HCALL_NET_SEND		 HCALL_NR(HCALL_CLASS_NET, 0)
-#define HCALL_NET_RECV		 HCALL_NR(HCALL_CLASS_NET, 1)
-#define HCALL_NET_SENDV		 HCALL_NR(HCALL_CLASS_NET, 2)
-#define HCALL_NET_RECVV		 HCALL_NR(HCALL_CLASS_NET, 3)
-#define HCALL_NET_FEATURES	 HCALL_NR(HCALL_CLASS_NET, 4)
-#define HCALL_NET_LINK		 HCALL_NR(HCALL_CLASS_NET, 5)
+#define HCALL_NET_SEND		  HCALL_NR(HCALL_CLASS_NET, 0)
+#define HCALL_NET_RECV		  HCALL_NR(HCALL_CLASS_NET, 1)
+#define HCALL_NET_SENDV		  HCALL_NR(HCALL_CLASS_NET, 2)
+#define HCALL_NET_RECVV		  HCALL_NR(HCALL_CLASS_NET, 3)
+#define HCALL_NET_FEATURES	  HCALL_NR(HCALL_CLASS_NET, 4)
+#define HCALL_NET_LINK		  HCALL_NR(HCALL_CLASS_NET, 5)
 
 /* Class 6, event. */
-#define HCALL_EVENT_PAGE	 HCALL_NR(HCALL_CLASS_EVENT, 0)
-#define HCALL_EVENT_NEXT	 HCALL_NR(HCALL_CLASS_EVENT, 1)
-#define HCALL_EVENT_WAIT	 HCALL_NR(HCALL_CLASS_EVENT, 2)
-#define HCALL_EVENT_MASK	 HCALL_NR(HCALL_CLASS_EVENT, 3)
-#define HCALL_EVENT_ROUTE	 HCALL_NR(HCALL_CLASS_EVENT, 4)
-#define HCALL_EVENT_RAISE	 HCALL_NR(HCALL_CLASS_EVENT, 5)
+#define HCALL_EVENT_PAGE	  HCALL_NR(HCALL_CLASS_EVENT, 0)
+#define HCALL_EVENT_NEXT	  HCALL_NR(HCALL_CLASS_EVENT, 1)
+#define HCALL_EVENT_WAIT	  HCALL_NR(HCALL_CLASS_EVENT, 2)
+#define HCALL_EVENT_MASK	  HCALL_NR(HCALL_CLASS_EVENT, 3)
+#define HCALL_EVENT_ROUTE	  HCALL_NR(HCALL_CLASS_EVENT, 4)
+#define HCALL_EVENT_RAISE	  HCALL_NR(HCALL_CLASS_EVENT, 5)
+
+/* Class 7, virtio: the same devices by virtqueues. */
+#define HCALL_VIRTIO_DEVICE	  HCALL_NR(HCALL_CLASS_VIRTIO, 0)
+#define HCALL_VIRTIO_STATUS	  HCALL_NR(HCALL_CLASS_VIRTIO, 1)
+#define HCALL_VIRTIO_FEATURES	  HCALL_NR(HCALL_CLASS_VIRTIO, 2)
+#define HCALL_VIRTIO_QUEUE	  HCALL_NR(HCALL_CLASS_VIRTIO, 3)
+#define HCALL_VIRTIO_KICK	  HCALL_NR(HCALL_CLASS_VIRTIO, 4)
+#define HCALL_VIRTIO_CONFIG_READ  HCALL_NR(HCALL_CLASS_VIRTIO, 5)
+#define HCALL_VIRTIO_CONFIG_WRITE HCALL_NR(HCALL_CLASS_VIRTIO, 6)
 
 /* ---- Errors: the whole table, the same for every call ------------------ */
 
-#define HCALL_EPERM		 1 /* the owner of the VM denies this, or CPL > 0 */
-#define HCALL_EINTR		 4 /* interrupted before anything was done: call again */
-#define HCALL_EIO		 5 /* the device on the host failed */
-#define HCALL_E2BIG		 7 /* more than the stated cap, or than fits */
-#define HCALL_EAGAIN		 11 /* nothing could be moved now: call again */
-#define HCALL_ENOMEM		 12 /* the host is short of memory: call again later */
-#define HCALL_EFAULT		 14 /* not guest RAM, or not writable guest RAM */
-#define HCALL_ENODEV		 19 /* no such device */
-#define HCALL_EINVAL		 22 /* an argument that is never right */
-#define HCALL_ENOSPC		 28 /* the file system under the device is full */
-#define HCALL_EROFS		 30 /* write to a read-only device */
-#define HCALL_ERANGE		 34 /* beyond the end of the device */
-#define HCALL_EOPNOTSUPP	 95 /* this device, or this door, cannot do this */
-#define HCALL_ECANCELED		 125 /* an earlier element of the chain failed */
-#define HCALL_ENOSYS		 1000 /* no such call; what KVM answers without hcall */
+#define HCALL_EPERM		  1 /* the owner of the VM denies this, or CPL > 0 */
+#define HCALL_EINTR		  4 /* interrupted before anything was done: call again */
+#define HCALL_EIO		  5 /* the device on the host failed */
+#define HCALL_E2BIG		  7 /* more than the stated cap, or than fits */
+#define HCALL_EAGAIN		  11 /* nothing could be moved now: call again */
+#define HCALL_ENOMEM		  12 /* the host is short of memory: call again later */
+#define HCALL_EFAULT		  14 /* not guest RAM, or not writable guest RAM */
+#define HCALL_ENODEV		  19 /* no such device */
+#define HCALL_EINVAL		  22 /* an argument that is never right */
+#define HCALL_ENOSPC		  28 /* the file system under the device is full */
+#define HCALL_EROFS		  30 /* write to a read-only device */
+#define HCALL_ERANGE		  34 /* beyond the end of the device */
+#define HCALL_EOPNOTSUPP	  95 /* this device, or this door, cannot do this */
+#define HCALL_ECANCELED		  125 /* an earlier element of the chain failed */
+#define HCALL_ENOSYS		  1000 /* no such call; what KVM answers without hcall */
 
 /* ---- Discovery --------------------------------------------------------- */
 
@@ -130,14 +140,14 @@ typedef uint64_t hcall_gpa;
  * to 0x4000ff00, where CPUID(B) has the signature in EBX, ECX, EDX and in EAX
  * the last leaf of the range.
  */
-#define HCALL_CPUID_FIRST	 0x40000000u
-#define HCALL_CPUID_LAST	 0x4000ff00u
-#define HCALL_CPUID_STEP	 0x100u
-#define HCALL_CPUID_EBX		 0x6c616368u /* "hcal" */
-#define HCALL_CPUID_ECX		 0x6163686cu /* "lhca" */
-#define HCALL_CPUID_EDX		 0x00006c6cu /* "ll\0\0" */
-#define HCALL_CPUID_FEATURES	 1u /* leaf B + 1: EAX features, EBX HCALL_PREFIX */
-#define HCALL_FEATURE_CALLS	 (1u << 0) /* calls are served in this VM */
+#define HCALL_CPUID_FIRST	  0x40000000u
+#define HCALL_CPUID_LAST	  0x4000ff00u
+#define HCALL_CPUID_STEP	  0x100u
+#define HCALL_CPUID_EBX		  0x6c616368u /* "hcal" */
+#define HCALL_CPUID_ECX		  0x6163686cu /* "lhca" */
+#define HCALL_CPUID_EDX		  0x00006c6cu /* "ll\0\0" */
+#define HCALL_CPUID_FEATURES	  1u /* leaf B + 1: EAX features, EBX HCALL_PREFIX */
+#define HCALL_FEATURE_CALLS	  (1u << 0) /* calls are served in this VM */
 
 /* ---- Flags of more than one call --------------------------------------- */
 
@@ -146,25 +156,25 @@ typedef uint64_t hcall_gpa;
  * HLT does, until the device is ready or an interrupt arrives, and then
  * answers -HCALL_EAGAIN; with it the vCPU does not sleep.
  */
-#define HCALL_NOWAIT		 (1u << 0)
+#define HCALL_NOWAIT		  (1u << 0)
 
 /* ---- sys --------------------------------------------------------------- */
 
-#define HCALL_RANDOM_MAX_BYTES	 4096u
-#define HCALL_BATCH_MAX_OPS	 256u
-#define HCALL_BATCH_MAX_PENDING	 64u /* asynchronous batches on their way */
+#define HCALL_RANDOM_MAX_BYTES	  4096u
+#define HCALL_BATCH_MAX_OPS	  256u
+#define HCALL_BATCH_MAX_PENDING	  64u /* asynchronous batches on their way */
 
 /* EXIT reasons. */
-#define HCALL_EXIT_OFF		 0u
-#define HCALL_EXIT_REBOOT	 1u
-#define HCALL_EXIT_PANIC	 2u
+#define HCALL_EXIT_OFF		  0u
+#define HCALL_EXIT_REBOOT	  1u
+#define HCALL_EXIT_PANIC	  2u
 
 /* BATCH flags. */
-#define HCALL_BATCH_ASYNC	 (1u << 0)
+#define HCALL_BATCH_ASYNC	  (1u << 0)
 
 /* Flags of a batch element. */
-#define HCALL_OP_LINK		 (1u << 0) /* IN: run the next one only if this succeeds */
-#define HCALL_OP_DONE		 (1u << 31) /* OUT: result is valid; ignored as input */
+#define HCALL_OP_LINK		  (1u << 0) /* IN: run the next one only if this succeeds */
+#define HCALL_OP_DONE		  (1u << 31) /* OUT: result is valid; ignored as input */
 
 /**
  * struct hcall_op - one element of a batch, 64 bytes
@@ -548,5 +558,82 @@ struct hcall_event_page {
 HCALL_ASSERT(event_page_size, sizeof(struct hcall_event_page) == 256);
 HCALL_ASSERT_OFFSET(hcall_event_page, pending, 0);
 HCALL_ASSERT_OFFSET(hcall_event_page, mask, 128);
+
+/* ---- virtio ------------------------------------------------------------ */
+
+/*
+ * The dev argument of all calls of class virtio: a device of the list of all
+ * devices, by class and unit; and HCALL_VIRTIO_RNG, which is always there.
+ */
+#define HCALL_VIRTIO_DEV(class_id, unit) \
+	((uint32_t)(class_id) << 8 | (uint32_t)(unit))
+#define HCALL_VIRTIO_RNG	  HCALL_VIRTIO_DEV(HCALL_CLASS_SYS, 0)
+
+#define HCALL_VIRTIO_MAX_SIZE	  256u /* of a queue */
+#define HCALL_VIRTIO_MAX_SEGMENTS 256u /* buffers of one request */
+
+/* STATUS: virtio's bits (2.1), or this to change nothing. */
+#define HCALL_VIRTIO_STATUS_GET	  0x100u
+
+/* KICK flags. */
+#define HCALL_KICK_TELL		  (1u << 0) /* answer 1 instead of firing */
+
+/**
+ * struct hcall_virtio_device - what VIRTIO_DEVICE writes
+ * @device_id:    virtio's number for the kind of device (5)
+ * @queues:       queue numbers are below this
+ * @max_size:     largest size of a queue, a power of two
+ * @config_bytes: size of the configuration space
+ * @features:     the bits that are offered
+ * @channel:      fires when the configuration has changed, or the device is in
+ *                need of a reset
+ * @reserved:     0
+ */
+struct hcall_virtio_device {
+	uint32_t device_id;
+	uint32_t queues;
+	uint32_t max_size;
+	uint32_t config_bytes;
+	uint64_t features;
+	uint32_t channel;
+	uint32_t reserved[9];
+};
+
+HCALL_ASSERT(virtio_device_size, sizeof(struct hcall_virtio_device) == 64);
+HCALL_ASSERT_OFFSET(hcall_virtio_device, device_id, 0);
+HCALL_ASSERT_OFFSET(hcall_virtio_device, queues, 4);
+HCALL_ASSERT_OFFSET(hcall_virtio_device, max_size, 8);
+HCALL_ASSERT_OFFSET(hcall_virtio_device, config_bytes, 12);
+HCALL_ASSERT_OFFSET(hcall_virtio_device, features, 16);
+HCALL_ASSERT_OFFSET(hcall_virtio_device, channel, 24);
+HCALL_ASSERT_OFFSET(hcall_virtio_device, reserved, 28);
+
+/**
+ * struct hcall_virtio_queue - a split virtqueue (2.7), for VIRTIO_QUEUE
+ * @size:     number of descriptors, a power of two, at most @max_size
+ * @channel:  fires when the host has used buffers; HCALL_CHANNEL_GUEST or more
+ * @desc:     the descriptor table, a multiple of 16
+ * @driver:   the available ring, a multiple of 2
+ * @device:   the used ring, a multiple of 4
+ * @reserved: must be 0
+ *
+ * Each of the three lies in one piece of guest RAM, as a memory map shows it.
+ */
+struct hcall_virtio_queue {
+	uint32_t size;
+	uint32_t channel;
+	hcall_gpa desc;
+	hcall_gpa driver;
+	hcall_gpa device;
+	uint64_t reserved;
+};
+
+HCALL_ASSERT(virtio_queue_size, sizeof(struct hcall_virtio_queue) == 40);
+HCALL_ASSERT_OFFSET(hcall_virtio_queue, size, 0);
+HCALL_ASSERT_OFFSET(hcall_virtio_queue, channel, 4);
+HCALL_ASSERT_OFFSET(hcall_virtio_queue, desc, 8);
+HCALL_ASSERT_OFFSET(hcall_virtio_queue, driver, 16);
+HCALL_ASSERT_OFFSET(hcall_virtio_queue, device, 24);
+HCALL_ASSERT_OFFSET(hcall_virtio_queue, reserved, 32);
 
 #endif /* HCALL_H */

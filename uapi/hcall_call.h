@@ -657,4 +657,119 @@ static inline int hcall_event_take(struct hcall_event_page *page,
 	return (__atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST) & bit) != 0;
 }
 
+/* ---- virtio ------------------------------------------------------------ */
+
+/**
+ * hcall_virtio_device() - describe a device as virtio's drivers see it
+ * @dev:   HCALL_VIRTIO_DEV() or HCALL_VIRTIO_RNG
+ * @info:  address of a struct hcall_virtio_device
+ * @bytes: its size, 64 or more
+ *
+ * Return: the bytes written; -HCALL_ENODEV, also for one of a class without
+ * queues; -HCALL_EINVAL, -HCALL_EFAULT.
+ */
+static inline int64_t hcall_virtio_device(uint32_t dev, hcall_gpa info,
+					  uint32_t bytes)
+{
+	return hcall(HCALL_VIRTIO_DEVICE, dev, info, bytes, 0);
+}
+
+/**
+ * hcall_virtio_status() - change the status of a device, or look at it
+ * @dev:    HCALL_VIRTIO_DEV() or HCALL_VIRTIO_RNG
+ * @status: the bits there are and new ones; 0: reset; or
+ *	    HCALL_VIRTIO_STATUS_GET
+ *
+ * After a reset the host does not touch the queues' memory any more.
+ *
+ * Return: the status now: without FEATURES_OK (8) if the features chosen will not
+ * do, with DEVICE_NEEDS_RESET (64) after a mistake in a queue; -HCALL_EINVAL,
+ * -HCALL_ENODEV; -HCALL_EINTR: call again.
+ */
+static inline int64_t hcall_virtio_status(uint32_t dev, uint32_t status)
+{
+	return hcall(HCALL_VIRTIO_STATUS, dev, status, 0, 0);
+}
+
+/**
+ * hcall_virtio_features() - choose features
+ * @dev:      HCALL_VIRTIO_DEV() or HCALL_VIRTIO_RNG
+ * @features: of those that are offered, with VERSION_1
+ *
+ * After DRIVER, before FEATURES_OK.
+ *
+ * Return: 0; -HCALL_EINVAL, -HCALL_ENODEV; -HCALL_EINTR: call again.
+ */
+static inline int64_t hcall_virtio_features(uint32_t dev, uint64_t features)
+{
+	return hcall(HCALL_VIRTIO_FEATURES, dev, features, 0, 0);
+}
+
+/**
+ * hcall_virtio_queue() - say where a queue is
+ * @dev:   HCALL_VIRTIO_DEV() or HCALL_VIRTIO_RNG
+ * @queue: its number
+ * @info:  address of a struct hcall_virtio_queue
+ * @bytes: its size
+ *
+ * After FEATURES_OK, before DRIVER_OK.
+ *
+ * Return: 0; -HCALL_EINVAL, -HCALL_ENODEV, -HCALL_EFAULT, -HCALL_ENOMEM;
+ * -HCALL_EINTR: call again.
+ */
+static inline int64_t hcall_virtio_queue(uint32_t dev, uint32_t queue,
+					 hcall_gpa info, uint32_t bytes)
+{
+	return hcall(HCALL_VIRTIO_QUEUE, dev, queue, info, bytes);
+}
+
+/**
+ * hcall_virtio_kick() - there are new buffers in a queue
+ * @dev:   HCALL_VIRTIO_DEV() or HCALL_VIRTIO_RNG
+ * @queue: its number
+ * @flags: HCALL_KICK_TELL or 0
+ *
+ * What needs no waiting is in the used ring when this returns.
+ *
+ * Return: 0; 1: buffers were used of which the guest wants to hear, and with
+ * HCALL_KICK_TELL has now heard; -HCALL_EAGAIN, -HCALL_EINTR: there are more,
+ * call again; -HCALL_EINVAL, -HCALL_ENODEV; -HCALL_EIO: the device needs a reset.
+ */
+static inline int64_t hcall_virtio_kick(uint32_t dev, uint32_t queue,
+					uint32_t flags)
+{
+	return hcall(HCALL_VIRTIO_KICK, dev, queue, flags, 0);
+}
+
+/**
+ * hcall_virtio_config_read() - read from the configuration space
+ * @dev:    HCALL_VIRTIO_DEV() or HCALL_VIRTIO_RNG
+ * @offset: in bytes
+ * @gpa:    where to
+ * @bytes:  how many; what is read in one call belongs together
+ *
+ * Return: 0; -HCALL_EINVAL: beyond its end; -HCALL_ENODEV, -HCALL_EFAULT.
+ */
+static inline int64_t hcall_virtio_config_read(uint32_t dev, uint32_t offset,
+					       hcall_gpa gpa, uint32_t bytes)
+{
+	return hcall(HCALL_VIRTIO_CONFIG_READ, dev, offset, gpa, bytes);
+}
+
+/**
+ * hcall_virtio_config_write() - write to the configuration space
+ * @dev:    HCALL_VIRTIO_DEV() or HCALL_VIRTIO_RNG
+ * @offset: in bytes
+ * @gpa:    where from
+ * @bytes:  how many
+ *
+ * Return: 0; -HCALL_EINVAL: not a field that can be written, or not with this;
+ * -HCALL_ENODEV, -HCALL_EFAULT.
+ */
+static inline int64_t hcall_virtio_config_write(uint32_t dev, uint32_t offset,
+						hcall_gpa gpa, uint32_t bytes)
+{
+	return hcall(HCALL_VIRTIO_CONFIG_WRITE, dev, offset, gpa, bytes);
+}
+
 #endif /* HCALL_CALL_H */
