@@ -32,6 +32,7 @@ help:
 	@echo 'make check      lint: compiler, sparse, checkpatch, clang-format, shellcheck'
 	@echo 'make host       a shell in the test host, with everything built'
 	@echo 'make modules    kvm_hcall.ko for this machine (KVER=, KDIR=)'
+	@echo 'make guest-module  virtio_hcall.ko for Linux guests (KVER=, KDIR=)'
 	@echo 'make tools      tools/hvrun/hvrun'
 	@echo 'make bpf        bpf/hcallsnoop, hcalllat and the other eBPF tools'
 	@echo 'make samples    samples/hello, hello32, tasks and shell'
@@ -57,6 +58,20 @@ module-%:
 	$(call link_sources,$(BUILD)/$*)
 	selftests/kernel make $* M=$(CURDIR)/$(BUILD)/$* HCALL_CFLAGS=-Werror W=1 modules
 
+# The guest's module, for a guest with this machine's kernel, or KVER= or KDIR=.
+guest-module:
+	@mkdir -p $(BUILD)/$(KVER)
+	@cp -rsfT $(CURDIR)/kmod/guest $(BUILD)/$(KVER)/guest
+	@ln -sfn $(CURDIR)/uapi $(BUILD)/$(KVER)/uapi
+	$(MAKE) -C $(KDIR) M=$(CURDIR)/$(BUILD)/$(KVER)/guest modules
+	@ln -sfn $(BUILD)/$(KVER)/guest/virtio_hcall.ko virtio_hcall.ko
+
+guest-module-%:
+	@selftests/setup build host
+	$(call link_sources,$(BUILD)/$*)
+	@cp -rsfT $(CURDIR)/kmod/guest $(BUILD)/$*/guest
+	selftests/kernel make $* M=$(CURDIR)/$(BUILD)/$*/guest HCALL_CFLAGS=-Werror W=1 modules
+
 tools:
 	$(MAKE) -C tools/hvrun
 
@@ -70,7 +85,7 @@ selftests:
 	$(MAKE) -C selftests
 
 # Everything that runs inside a test host of one kernel.
-host-files-%: module-% tools bpf samples selftests
+host-files-%: module-% guest-module-% tools bpf samples selftests
 	@mkdir -p $(BUILD)/$*/tests
 	@cp -rsfT $(CURDIR)/selftests/module $(BUILD)/$*/tests
 	selftests/kernel make $* M=$(CURDIR)/$(BUILD)/$*/tests modules
@@ -117,10 +132,10 @@ install-modules: modules
 endif
 
 clean:
-	rm -rf $(BUILD) kvm_hcall.ko
+	rm -rf $(BUILD) kvm_hcall.ko virtio_hcall.ko
 	$(MAKE) -C tools/hvrun clean
 	$(MAKE) -C bpf clean
 	$(MAKE) -C samples clean
 	$(MAKE) -C selftests clean
 
-.PHONY: all help modules tools bpf samples selftests demo test bench check host install clean
+.PHONY: all help modules guest-module tools bpf samples selftests demo test bench check host install clean
