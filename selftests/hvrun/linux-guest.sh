@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# To boot stock Debian kernels as guests of hvrun, for tests in bash: source it in the checkout, after
+# ktap.sh.  Their initramfs has busybox and a module (guest-linux/) that reports by calls.
+#
+# GUESTS="6.12 7.2": those of selftests/kernel for which make host-files-VERSION was done
+
+top=$PWD
+hvrun=$top/tools/hvrun/hvrun
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+exec 3>&1 # boot times are shown whether or not a test fails
+
+guests=()
+for version in ${GUESTS:-6.12 7.2}; do
+	[ ! -e "build/$version/guest-linux/hcall_report.ko" ] || guests+=("$version")
+done
+[ ${#guests[@]} != 0 ] || { echo "no guest: make host-files-6.12" >&2; exit 4; }
+cd "$dir" || exit
+
+# Under the test host's emulation of SVM a Linux guest of KVM often hangs, QEMU's as well as hvrun's:
+# seen was a timer interrupt in the handler of another, spinning for a lock that this one holds.  So
+# there, and only there, a boot that does not end is tried again.
+tries=1
+dmesg | grep -q 'Hypervisor detected' || tries=8
+limit=25 # seconds; a boot takes 6 to 15
+
+fail() {
+	echo "$*"
+	head -c 3000 stdout stderr 2>/dev/null || :
+	return 1
+}
+same() { [ "$1" = "$2" ] || fail "'$1' is not '$2'"; }
+has() { grep -qE -- "$2" "$1" || fail "no '$2' in $1"; }
+lacks() { ! grep -E -- "$2" "$1" || fail "'$2' is in $1"; }
+image() { echo "$("$top/selftests/kernel" dir "$1")/boot/vmlinuz-$("$top/selftests/kernel" release "$1")"; }
+
+# pack DIR: an initramfs of what is there
+pack() { (cd "$1" && find . | cpio -o -H newc --quiet); }
+
+# initrd VERSION: make it, once, with what a function more_files VERSION adds to ./root
+initrd() {
+	[ ! -e "$dir/initrd-$1" ] || return 0
+	mkdir -p root/{bin,dev,proc,sys}
+	cp "$(command -v busybox)" root/bin/busybox
+	ln -sf busybox root/bin/sh
+	install "$top/selftests/hvrun/guest-linux/init" root/init
+	cp -L "$top/build/$1/guest-linux/hcall_report.ko" root
+	! declare -F more_files >/dev/null || more_files "$1"
+	pack root | gzip -1 >"$dir/initrd-$1"
+	rm -r root
+}
+
+# boot STATUS VERSION [OPTIONS...] -- [ARGS...]: stdout and stderr are files; $ramdisk and $input are the
+# initramfs and stdin if they are to be others
+boot() {
+	local want=$1 version=$2 options=() status begun i
+	shift 2
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	shift
+	initrd "$version"
+	for i in $(seq $tries); do
+		status=0 begun=${EPOCHREALTIME/./}
+		timeout -k 5 $limit "$hvrun" run -v "${options[@]}" --initrd \
+			"${ramdisk:-$dir/initrd-$version}" -- \
+			"$(image "$version")" "$@" >stdout 2>stderr \
+			<"${input:-/dev/null}" || status=$?
+		[ $status = 124 ] || break
+		echo "# Linux $version ${options[*]}: did not end in $limit s (try $i of $tries)" >&3
+	done
+	echo "# Linux $version ${options[*]}: $(((${EPOCHREALTIME/./} - begun) / 1000)) ms," \
+		"/init after $(sed -n 's/^uptime \([^ ]*\).*/\1/p' stdout) s of its own clock" >&3
+	[ $status = "$want" ] || fail "status $status, not $want"
+}
+
+# skip_guest VERSION: why not, if so
+skip_guest() { [[ " ${guests[*]} " = *" $1 "* ]] || echo "make host-files-$1 was not done"; }
