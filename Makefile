@@ -32,10 +32,10 @@ help:
 	@echo 'make check      lint: compiler, sparse, checkpatch, clang-format, shellcheck'
 	@echo 'make host       a shell in the test host, with everything built'
 	@echo 'make modules    kvm_hcall.ko for this machine (KVER=, KDIR=)'
-	@echo 'make guest-module  virtio_hcall.ko for Linux guests (KVER=, KDIR=)'
+	@echo 'make guest-module  virtio_hcall.ko for Linux guests with this kernel (KVER=, KDIR=)'
 	@echo 'make tools      tools/hvrun/hvrun'
 	@echo 'make bpf        bpf/hcallsnoop, hcalllat and the other eBPF tools'
-	@echo 'make samples    samples/hello, hello32, tasks and shell'
+	@echo 'make samples    samples/hello, shell and the other guests to copy from'
 	@echo 'make install    module, tools, headers, man pages (PREFIX=, DESTDIR=)'
 	@echo 'make clean'
 	@echo
