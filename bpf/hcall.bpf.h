@@ -41,6 +41,7 @@ enum hcall_door {
 	HCALL_DOOR_REGISTER, /* by itself */
 	HCALL_DOOR_BATCH, /* an element of a BATCH */
 	HCALL_DOOR_ASYNC, /* of one with HCALL_BATCH_ASYNC; there is no vCPU */
+	HCALL_DOOR_QUEUE, /* a request in a virtqueue; there may be no vCPU */
 };
 
 /* struct hcall_call.after: what follows, once it has been answered. */

@@ -21,6 +21,7 @@ const struct hcall_service *const hcall_services[256] = {
 	[HCALL_CLASS_INPUT] = &hcall_input,
 	[HCALL_CLASS_NET] = &hcall_net,
 	[HCALL_CLASS_EVENT] = &hcall_event,
+	[HCALL_CLASS_VIRTIO] = &hcall_virtio,
 };
 
 /**

@@ -28,7 +28,8 @@ static int end_wake(struct wait_queue_entry *entry, unsigned int mode, int sync,
 	/* Room is news only for who has found none. */
 	if (!(end->events & EPOLLOUT) || READ_ONCE(end->starved)) {
 		WRITE_ONCE(end->starved, false);
-		hcall_fire(end->dev->vm, end->dev->channel);
+		if (!hcall_front_wake(READ_ONCE(end->dev->front)))
+			hcall_fire(end->dev->vm, end->dev->channel);
 	}
 	hcall_wake(&end->sleepers);
 	return 0;

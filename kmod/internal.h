@@ -7,7 +7,7 @@
  * struct hcall_call and guest memory (memory.c), never a vCPU.
  *
  * Lifetime.  A call runs inside the SRCU read section of its VM (kvm->srcu),
- * on a vCPU thread or on the VM's worker.  What a call may find is therefore
+ * on a vCPU thread or on a worker.  What a call may find is therefore
  * taken away in this order: unpublish, hcall_vm_synchronize(), free.
  * See Documentation/locking.rst.
  */
@@ -37,10 +37,13 @@ static_assert(HCALL_NAME_BYTES == KVM_HCALL_NAME_BYTES);
 
 struct eventfd_ctx;
 struct hcall_call;
+struct hcall_front;
 struct hcall_service;
 struct hcall_timer;
+struct hcall_virtio;
 struct kvm;
 struct kvm_vcpu;
+struct vhost_task;
 
 /*
  * A result that never reaches a guest: the call would have to wait, and came
@@ -61,6 +64,7 @@ enum {
 	HCALL_INDEX_INPUT,
 	HCALL_INDEX_NET,
 	HCALL_INDEX_EVENT,
+	HCALL_INDEX_VIRTIO,
 	HCALL_INDEX_OTHER,
 	HCALL_NR_INDEX
 };
@@ -99,14 +103,19 @@ struct hcall_binding {
  * @unit:     the guest's number for it
  * @channel:  fires when it has something new
  * @flags:    HCALL_DEVICE_*
+ * @waits:    each transfer waits for the host's device, so that it is no use to
+ *	      try without
+ * @front:    its virtqueues, once the guest has asked for them
  * @name:     as DEVICE tells it; zero-padded
  */
 struct hcall_dev {
 	const struct hcall_service *service;
 	struct hcall_vm *vm;
+	struct hcall_front *front;
 	u32 unit;
 	u32 channel;
 	u32 flags;
+	bool waits;
 	char name[HCALL_NAME_BYTES];
 };
 
@@ -152,6 +161,68 @@ struct hcall_events {
 	struct hcall_sleepers sleepers;
 };
 
+/* ---- Work ----------------------------------------------------------------- */
+
+/**
+ * struct hcall_work - something that a worker does
+ * @node: in the list of the VM's work; else empty
+ * @run:  do it; inside kvm->srcu; may sleep.  Return: true: there is more to do;
+ *	  false: it is done, and may be gone
+ * @drop: it will never be run; or NULL
+ */
+struct hcall_work {
+	struct list_head node;
+	bool (*run)(struct hcall_work *work);
+	void (*drop)(struct hcall_work *work);
+};
+
+static inline void hcall_work_init(struct hcall_work *work,
+				   bool (*run)(struct hcall_work *work),
+				   void (*drop)(struct hcall_work *work))
+{
+	INIT_LIST_HEAD(&work->node);
+	work->run = run;
+	work->drop = drop;
+}
+
+/* What waits for a disk does not keep frames waiting, nor another disk. */
+#define HCALL_WORKERS 4
+
+/**
+ * struct hcall_worker - one of them
+ * @task:    the thread
+ * @workers: all of the VM
+ * @work:    what it does now; NULL: it sleeps, or is about to look for work
+ */
+struct hcall_worker {
+	struct vhost_task *task;
+	struct hcall_workers *workers;
+	struct hcall_work *work;
+};
+
+/**
+ * struct hcall_workers - the workers of a VM, see worker.c
+ * @vm:      whose
+ * @start:   one is started at a time; nests inside vm->lock
+ * @lock:    protects what follows; taken with interrupts off, from any context,
+ *	     inside the locks of wait queues
+ * @queue:   of struct hcall_work
+ * @stopped: nothing is done any more
+ * @started: how many there are, from the first on
+ * @worker:  them
+ * @idle:    woken when a piece of work is done
+ */
+struct hcall_workers {
+	struct hcall_vm *vm;
+	struct mutex start;
+	spinlock_t lock;
+	struct list_head queue;
+	bool stopped;
+	unsigned int started;
+	struct hcall_worker worker[HCALL_WORKERS];
+	wait_queue_head_t idle;
+};
+
 /**
  * struct hcall_vm - an instance: an open /dev/kvm-hcall
  * @id:        1 or more, for who watches; unique among the open ones
@@ -170,7 +241,9 @@ struct hcall_events {
  * @events:    channels
  * @timers:    HCALL_TIMERS of them, see hcall/timer.c
  * @timer_lock: one ARM or CANCEL at a time
- * @async:     batches on their way, see async.c
+ * @rng:       virtqueues of the device that is none of @dev, see virtio/
+ * @workers:   for what must wait
+ * @batches:   asynchronous ones on their way, at most HCALL_BATCH_MAX_PENDING
  * @node:      in the list of VMs that bpf.c keeps
  * @told:      a bit for each set of programs that knows of this VM
  */
@@ -192,13 +265,9 @@ struct hcall_vm {
 	struct hcall_timer *timers;
 	struct mutex timer_lock;
 
-	struct {
-		struct mutex lock; /* protects task; nests inside vm->lock */
-		struct vhost_task *task;
-		spinlock_t queue_lock; /* protects queue */
-		struct list_head queue;
-		atomic_t pending; /* batches, at most HCALL_BATCH_MAX_PENDING */
-	} async;
+	struct hcall_front *rng;
+	struct hcall_workers workers;
+	atomic_t batches;
 
 	struct list_head node;
 	u32 told;
@@ -211,6 +280,36 @@ enum hcall_door {
 	HCALL_DOOR_REGISTER,
 	HCALL_DOOR_BATCH,
 	HCALL_DOOR_ASYNC,
+	HCALL_DOOR_QUEUE,
+};
+
+/**
+ * struct hcall_segment - a piece of a request's memory
+ * @gpa: guest-physical address
+ * @len: in bytes, not 0
+ */
+struct hcall_segment {
+	u64 gpa;
+	u32 len;
+};
+
+/**
+ * struct hcall_segments - memory of a call that is not in one piece
+ * @gpa:     where the call's arguments say that it is, as they cannot say more;
+ *	     a program that changes them means another memory
+ * @bytes:   how much there is
+ * @segment: the pieces
+ * @skip:    bytes of the first that are not the call's
+ * @iov:     room for an iov_iter over as many pieces, and HCALL_SEGMENTS more
+ * @iovs:    how much
+ */
+struct hcall_segments {
+	u64 gpa;
+	u64 bytes;
+	const struct hcall_segment *segment;
+	u32 skip;
+	u32 iovs;
+	struct iovec *iov;
 };
 
 /* What the hook does once the result is in RAX. */
@@ -224,13 +323,15 @@ enum hcall_after {
 /**
  * struct hcall_call - one call on its way, on the stack of whoever runs it
  * @vm:          the caller's
- * @vcpu:        the caller, hook.c's only; NULL on the worker
+ * @vcpu:        the caller, hook.c's only; NULL on a worker
  * @nr:          the number, 32 bits
  * @door:        how it came
  * @after:       OUT: what follows the result
  * @nowait:      IN: answer HCALL_DEFER rather than wait
  * @asking:      for BPF programs, see bpf.c: enter() is being called
  * @args:        the guest's arguments: copied, never validated
+ * @segments:    the memory, where the arguments can only say where it begins;
+ *		 NULL: it is in one piece
  * @bytes:       OUT: moved from or to guest memory, for the statistics
  * @exit_reason: OUT: with HCALL_AFTER_EXIT
  * @exit_code:   OUT: with HCALL_AFTER_EXIT
@@ -246,6 +347,7 @@ struct hcall_call {
 	bool nowait;
 	bool asking;
 	u64 args[4];
+	const struct hcall_segments *segments;
 	u64 bytes;
 	u32 exit_reason;
 	u32 exit_code;
@@ -280,6 +382,7 @@ typedef s64 (*hcall_fn)(struct hcall_call *call);
  * @resize:   the launcher says that the device has another size, or NULL
  * @link:     the launcher says that the link has changed, or NULL.
  *	      Return: 0 or -EINVAL
+ * @virtio:   the same by virtqueues, or NULL
  */
 struct hcall_service {
 	u32 class_id;
@@ -294,13 +397,14 @@ struct hcall_service {
 	void (*resize)(struct hcall_dev *dev,
 		       const struct kvm_hcall_resize *resize);
 	int (*link)(struct hcall_dev *dev, const struct kvm_hcall_link *link);
+	const struct hcall_virtio *virtio;
 };
 
 /* A function in a service's @functions. */
 #define HCALL_FN_BIT(nr) BIT_ULL(HCALL_NR_FUNCTION(nr))
 
 extern const struct hcall_service hcall_sys, hcall_console, hcall_block,
-	hcall_timer, hcall_input, hcall_net, hcall_event;
+	hcall_timer, hcall_input, hcall_net, hcall_event, hcall_virtio;
 
 /* dispatch.c */
 s64 hcall_error(long error);
@@ -360,6 +464,7 @@ void hcall_bpf_exit(void);
 void hcall_dev_describe(struct hcall_dev *dev, struct hcall_device *info);
 
 /* vm.c */
+u32 hcall_channel(u32 index, u32 unit);
 void hcall_dev_init(struct hcall_dev *dev, const struct hcall_service *service,
 		    struct hcall_vm *vm, const struct kvm_hcall_add *add);
 int hcall_vm_init(void);
@@ -368,8 +473,17 @@ void hcall_vm_exit(void);
 /* async.c */
 s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count,
 		       u32 channel);
-void hcall_async_init(struct hcall_vm *vm);
-void hcall_async_stop(struct hcall_vm *vm);
+
+/* worker.c */
+void hcall_workers_init(struct hcall_vm *vm);
+int hcall_workers_start(struct hcall_vm *vm);
+void hcall_workers_stop(struct hcall_vm *vm);
+void hcall_work_queue(struct hcall_vm *vm, struct hcall_work *work);
+void hcall_work_cancel(struct hcall_vm *vm, struct hcall_work *work);
+
+/* hcall/virtio.c */
+bool hcall_front_wake(struct hcall_front *front);
+void hcall_front_free(struct hcall_front *front);
 
 /* ---- hook.c: all that is KVM's ------------------------------------------- */
 
@@ -449,6 +563,13 @@ struct hcall_span {
 int hcall_check(struct hcall_vm *vm, u64 gpa, u64 len, unsigned int dir);
 int hcall_read(struct hcall_vm *vm, u64 gpa, void *to, u64 len);
 int hcall_write(struct hcall_vm *vm, u64 gpa, const void *from, u64 len);
+int hcall_call_check(const struct hcall_call *call, u64 gpa, u64 len,
+		     unsigned int dir);
+int hcall_call_read(const struct hcall_call *call, u64 gpa, u64 offset, void *to,
+		    u64 len);
+int hcall_call_write(const struct hcall_call *call, u64 gpa, u64 offset,
+		     const void *from, u64 len);
+void hcall_call_dirty(const struct hcall_call *call, u64 gpa, u64 len);
 bool hcall_span(struct hcall_vm *vm, u64 gpa, u64 len, struct hcall_span *span);
 void hcall_dirty(struct hcall_vm *vm, u64 gpa, u64 len);
 void hcall_dirty_outside(struct hcall_vm *vm, u64 gpa, u64 len);

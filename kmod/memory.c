@@ -269,3 +269,186 @@ int hcall_write(struct hcall_vm *vm, u64 gpa, const void *from, u64 len)
 	} while (len);
 	return 0;
 }
+
+/* ---- Memory that is not in one piece ----------------------------------------- */
+
+/* A walk over a call's memory: what is left of the piece where it stands. */
+struct walk {
+	const struct hcall_segment *segment;
+	u64 skip;
+};
+
+/* Return: false if there are not that many bytes. */
+static bool walk_start(struct walk *walk, const struct hcall_call *call,
+		       u64 offset, u64 len)
+{
+	const struct hcall_segments *segments = call->segments;
+
+	if (len > segments->bytes || offset > segments->bytes - len)
+		return false;
+	walk->segment = segments->segment;
+	walk->skip = segments->skip + offset;
+	while (walk->skip >= walk->segment->len)
+		walk->skip -= walk->segment++->len;
+	return true;
+}
+
+/* Return: how many bytes, at most @len, are at @gpa; the walk is behind them. */
+static u64 walk_next(struct walk *walk, u64 len, u64 *gpa)
+{
+	u64 part = min(walk->segment->len - walk->skip, len);
+
+	*gpa = walk->segment->gpa + walk->skip;
+	walk->segment++;
+	walk->skip = 0;
+	return part;
+}
+
+/* hcall_call_buffer() of more than one piece. */
+int hcall_segments_buffer(const struct hcall_call *call, u64 len,
+			  unsigned int dir, struct hcall_buffer *buffer)
+{
+	struct iovec *iov = call->segments->iov;
+	u64 gpa, piece, total = 0;
+	unsigned int n = 0;
+	struct walk walk;
+
+	if (!walk_start(&walk, call, 0, len))
+		return -EFAULT;
+	buffer->logged = false;
+	while (len) {
+		piece = walk_next(&walk, len, &gpa);
+		if (!range_ok(gpa, piece))
+			return -EFAULT;
+		len -= piece;
+		while (piece) {
+			const struct kvm_memory_slot *slot =
+				slot_of(call->vm, gpa, dir);
+			u64 part;
+
+			if (!slot)
+				return -EFAULT;
+			part = min(slot_left(slot, gpa), piece);
+			if (n < call->segments->iovs) {
+				iov[n].iov_base = slot_user(slot, gpa);
+				iov[n++].iov_len = part;
+				total += part;
+			} else {
+				n = call->segments->iovs + 1;
+			}
+			if (dir == ITER_DEST && slot->dirty_bitmap)
+				buffer->logged = true;
+			gpa += part;
+			piece -= part;
+		}
+	}
+	iov_iter_init(&buffer->iter, dir, iov, min(n, call->segments->iovs),
+		      total);
+	return n > call->segments->iovs;
+}
+
+/**
+ * hcall_call_check() - hcall_check() of a call's memory, in one piece or not
+ * @call: the call
+ * @gpa:  as its arguments have it
+ * @len:  in bytes, not 0
+ * @dir:  ITER_DEST if it will be written to, else ITER_SOURCE
+ *
+ * Return: 0 or -EFAULT.
+ */
+int hcall_call_check(const struct hcall_call *call, u64 gpa, u64 len,
+		     unsigned int dir)
+{
+	struct walk walk;
+	u64 part;
+
+	if (!hcall_in_segments(call, gpa))
+		return hcall_check(call->vm, gpa, len, dir);
+	if (!walk_start(&walk, call, 0, len))
+		return -EFAULT;
+	for (; len; len -= part) {
+		part = walk_next(&walk, len, &gpa);
+		if (hcall_check(call->vm, gpa, part, dir))
+			return -EFAULT;
+	}
+	return 0;
+}
+
+/**
+ * hcall_call_read() - copy from a call's memory, in one piece or not
+ * @call:   the call
+ * @gpa:    as its arguments have it
+ * @offset: from there, in bytes
+ * @to:     kernel memory
+ * @len:    in bytes, not 0
+ *
+ * Return: as hcall_read().
+ */
+int hcall_call_read(const struct hcall_call *call, u64 gpa, u64 offset, void *to,
+		    u64 len)
+{
+	struct walk walk;
+	u64 part;
+
+	if (!hcall_in_segments(call, gpa))
+		return hcall_read(call->vm, gpa + offset, to, len);
+	if (!walk_start(&walk, call, offset, len))
+		return -EFAULT;
+	for (; len; len -= part, to += part) {
+		part = walk_next(&walk, len, &gpa);
+		if (hcall_read(call->vm, gpa, to, part))
+			return -EFAULT;
+	}
+	return 0;
+}
+
+/**
+ * hcall_call_write() - copy to a call's memory, in one piece or not
+ * @call:   the call
+ * @gpa:    as its arguments have it
+ * @offset: from there, in bytes
+ * @from:   kernel memory
+ * @len:    in bytes, not 0
+ *
+ * Return: 0 or -EFAULT; then a part may have been written.
+ */
+int hcall_call_write(const struct hcall_call *call, u64 gpa, u64 offset,
+		     const void *from, u64 len)
+{
+	struct walk walk;
+	u64 part;
+
+	if (!hcall_in_segments(call, gpa))
+		return hcall_write(call->vm, gpa + offset, from, len);
+	if (!walk_start(&walk, call, offset, len))
+		return -EFAULT;
+	for (; len; len -= part, from += part) {
+		part = walk_next(&walk, len, &gpa);
+		if (hcall_write(call->vm, gpa, from, part))
+			return -EFAULT;
+	}
+	return 0;
+}
+
+/**
+ * hcall_call_dirty() - hcall_dirty() of a call's memory, in one piece or not
+ * @call: the call
+ * @gpa:  as its arguments have it
+ * @len:  in bytes, from the beginning
+ */
+void hcall_call_dirty(const struct hcall_call *call, u64 gpa, u64 len)
+{
+	struct walk walk;
+	u64 part;
+
+	if (!hcall_in_segments(call, gpa)) {
+		hcall_dirty(call->vm, gpa, len);
+		return;
+	}
+	if (!walk_start(&walk, call, 0, len))
+		return;
+	for (; len; len -= part) {
+		part = walk_next(&walk, len, &gpa);
+		hcall_dirty(call->vm, gpa, part);
+	}
+}

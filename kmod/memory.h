@@ -98,4 +98,33 @@ static __always_inline int hcall_buffer(struct hcall_vm *vm, u64 gpa, u64 len,
 	return 0;
 }
 
+/* Is it the call's memory, in pieces? */
+static __always_inline bool hcall_in_segments(const struct hcall_call *call,
+					      u64 gpa)
+{
+	return call->segments && call->segments->gpa == gpa;
+}
+
+int hcall_segments_buffer(const struct hcall_call *call, u64 len,
+			  unsigned int dir, struct hcall_buffer *buffer);
+
+/**
+ * hcall_call_buffer() - hcall_buffer() of a call's memory, in one piece or not
+ * @call:   the call
+ * @gpa:    as its arguments have it
+ * @len:    in bytes, not 0
+ * @dir:    ITER_DEST if it will be written to, else ITER_SOURCE
+ * @buffer: OUT; after writing, if it is @logged, hcall_call_dirty()
+ *
+ * Return: as hcall_buffer().
+ */
+static __always_inline int hcall_call_buffer(const struct hcall_call *call,
+					     u64 gpa, u64 len, unsigned int dir,
+					     struct hcall_buffer *buffer)
+{
+	if (unlikely(hcall_in_segments(call, gpa)))
+		return hcall_segments_buffer(call, len, dir, buffer);
+	return hcall_buffer(call->vm, gpa, len, dir, buffer);
+}
+
 #endif

@@ -16,12 +16,14 @@
 TRACE_DEFINE_ENUM(HCALL_DOOR_REGISTER);
 TRACE_DEFINE_ENUM(HCALL_DOOR_BATCH);
 TRACE_DEFINE_ENUM(HCALL_DOOR_ASYNC);
+TRACE_DEFINE_ENUM(HCALL_DOOR_QUEUE);
 
 #define HCALL_SHOW_DOOR(door)                          \
 	__print_symbolic(door,                         \
 			 { HCALL_DOOR_REGISTER, "register" }, \
 			 { HCALL_DOOR_BATCH, "batch" },       \
-			 { HCALL_DOOR_ASYNC, "async" })
+			 { HCALL_DOOR_ASYNC, "async" },       \
+			 { HCALL_DOOR_QUEUE, "queue" })
 
 #define HCALL_SHOW_CLASS(class_id)                     \
 	__print_symbolic(class_id,                     \
@@ -31,7 +33,8 @@ TRACE_DEFINE_ENUM(HCALL_DOOR_ASYNC);
 			 { HCALL_CLASS_TIMER, "timer" },      \
 			 { HCALL_CLASS_INPUT, "input" },      \
 			 { HCALL_CLASS_NET, "net" },          \
-			 { HCALL_CLASS_EVENT, "event" })
+			 { HCALL_CLASS_EVENT, "event" },      \
+			 { HCALL_CLASS_VIRTIO, "virtio" })
 
 /* A call comes. */
 TRACE_EVENT_FN(hcall_enter,

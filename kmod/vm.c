@@ -43,15 +43,25 @@ static int vm_open(struct inode *inode, struct file *file)
 	get_task_comm(vm->comm, current->group_leader);
 	mutex_init(&vm->lock);
 	hcall_events_init(vm);
-	hcall_async_init(vm);
+	hcall_workers_init(vm);
 	file->private_data = vm;
 	return 0;
 }
 
+/* Nothing finds it any more; its front has no work without its files. */
+static void vm_free_dev(struct hcall_dev *dev)
+{
+	struct hcall_front *front = dev->front;
+
+	trace_hcall_device_detach(dev);
+	dev->service->remove(dev);
+	hcall_front_free(front);
+}
+
 /*
- * Unpublish and wait for the calls (unbind), stop what works for them (the
- * worker), then what fires channels (timers, devices), then let go of the
- * channels, and at last of the VM itself.
+ * Unpublish and wait for the calls (unbind), stop what works for them (workers),
+ * then what fires channels (timers, devices), then let go of the channels, and at
+ * last of the VM itself.
  */
 static int vm_release(struct inode *inode, struct file *file)
 {
@@ -61,16 +71,16 @@ static int vm_release(struct inode *inode, struct file *file)
 
 	if (vm->vm_file) {
 		hcall_hook_unbind(vm);
-		hcall_async_stop(vm);
+		hcall_workers_stop(vm);
 		hcall_bpf_unbind(vm);
 	}
 	hcall_timers_free(vm);
 	for (i = 0; i < HCALL_NR_INDEX * KVM_HCALL_MAX_UNITS; i++) {
 		if (!dev[i])
 			continue;
-		trace_hcall_device_detach(dev[i]);
-		dev[i]->service->remove(dev[i]);
+		vm_free_dev(dev[i]);
 	}
+	hcall_front_free(vm->rng);
 	hcall_events_free(vm);
 	if (vm->vm_file)
 		fput(vm->vm_file);
@@ -126,8 +136,14 @@ static bool name_ok(const char *name)
 	return true;
 }
 
-/* Channels of devices come after those of the timers. */
-static u32 channel_of(u32 index, u32 unit)
+/**
+ * hcall_channel() - the channel of a device
+ * @index: HCALL_INDEX_* of its class
+ * @unit:  its number
+ *
+ * They come after those of the timers.
+ */
+u32 hcall_channel(u32 index, u32 unit)
 {
 	static_assert(HCALL_TIMERS + (HCALL_INDEX_OTHER - 1) * KVM_HCALL_MAX_UNITS <=
 		      HCALL_CHANNEL_GUEST);
@@ -147,7 +163,7 @@ void hcall_dev_init(struct hcall_dev *dev, const struct hcall_service *service,
 	dev->service = service;
 	dev->vm = vm;
 	dev->unit = add->unit;
-	dev->channel = channel_of(service->index, add->unit);
+	dev->channel = hcall_channel(service->index, add->unit);
 	memcpy(dev->name, add->name, sizeof(dev->name));
 }
 
@@ -227,8 +243,7 @@ static long vm_remove(struct hcall_vm *vm, const struct kvm_hcall_remove *remove
 	WRITE_ONCE(*unit, NULL);
 	hcall_vm_synchronize(vm);
 	hcall_fire(vm, dev->channel);
-	trace_hcall_device_detach(dev);
-	dev->service->remove(dev);
+	vm_free_dev(dev);
 	return 0;
 }
 

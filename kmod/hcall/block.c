@@ -18,6 +18,7 @@
 
 #include "internal.h"
 #include "memory.h"
+#include "virtio/virtio.h"
 
 #define HCALL_SECTOR_SHIFT 9
 
@@ -169,8 +170,8 @@ static noinline ssize_t block_bounce(struct hcall_call *call,
 		kvec.iov_base = bounce;
 		kvec.iov_len = min_t(u64, range.len - done, size);
 		if (dir == ITER_SOURCE) {
-			ret = hcall_read(call->vm, gpa + done, bounce,
-					 kvec.iov_len);
+			ret = hcall_call_read(call, gpa, done, bounce,
+					      kvec.iov_len);
 			if (ret)
 				break;
 		}
@@ -179,7 +180,7 @@ static noinline ssize_t block_bounce(struct hcall_call *call,
 		if (ret <= 0)
 			break;
 		if (dir == ITER_DEST &&
-		    hcall_write(call->vm, gpa + done, bounce, ret)) {
+		    hcall_call_write(call, gpa, done, bounce, ret)) {
 			ret = -EFAULT;
 			break;
 		}
@@ -216,7 +217,7 @@ static __always_inline s64 block_transfer(struct hcall_call *call, unsigned int 
 			  &range);
 	if (ret)
 		return ret;
-	partial = hcall_buffer(call->vm, gpa, range.len, dir, &buffer);
+	partial = hcall_call_buffer(call, gpa, range.len, dir, &buffer);
 	if (unlikely(partial < 0))
 		return -HCALL_EFAULT;
 
@@ -230,7 +231,7 @@ static __always_inline s64 block_transfer(struct hcall_call *call, unsigned int 
 		if (!(range.disk->file->f_mode & FMODE_NOWAIT))
 			return HCALL_DEFER;
 		done = block_rw(range.disk, range.pos, &buffer.iter, dir, true);
-		/* The worker does it again, whole. */
+		/* A worker does it again, whole. */
 		if (done != range.len)
 			return HCALL_DEFER;
 	} else {
@@ -239,7 +240,7 @@ static __always_inline s64 block_transfer(struct hcall_call *call, unsigned int 
 	if (likely(done > 0)) {
 		call->bytes = done;
 		if (dir == ITER_DEST && unlikely(buffer.logged))
-			hcall_dirty(call->vm, gpa, done);
+			hcall_call_dirty(call, gpa, done);
 		if (likely(done == range.len))
 			return call->args[3];
 	}
@@ -457,6 +458,7 @@ static struct hcall_dev *block_add(struct hcall_vm *vm,
 	disk->sector_mask = disk->block_bytes / HCALL_SECTOR_BYTES - 1;
 	disk->regular = S_ISREG(file_inode(disk->file)->i_mode);
 	disk->iocb_flags = disk->file->f_iocb_flags;
+	disk->dev.waits = add->flags & KVM_HCALL_ADD_DIRECT;
 	if (add->flags & KVM_HCALL_ADD_READONLY)
 		disk->dev.flags = HCALL_DEVICE_READONLY;
 	return &disk->dev;
@@ -502,4 +504,5 @@ const struct hcall_service hcall_block = {
 	.add = block_add,
 	.remove = block_remove,
 	.describe = block_describe,
+	.virtio = &hcall_virtio_blk,
 };

@@ -11,6 +11,7 @@
 
 #include "internal.h"
 #include "memory.h"
+#include "virtio/virtio.h"
 
 /**
  * struct console - a console
@@ -63,7 +64,7 @@ static s64 console_transfer(struct hcall_call *call, unsigned int dir)
 		return -HCALL_ENODEV;
 	if (len > HCALL_CONSOLE_MAX_BYTES)
 		return -HCALL_E2BIG;
-	if (hcall_buffer(call->vm, gpa, len, dir, &buffer) < 0)
+	if (hcall_call_buffer(call, gpa, len, dir, &buffer) < 0)
 		return -HCALL_EFAULT;
 
 	end = dir == ITER_DEST ? &console->in : &console->out;
@@ -76,7 +77,7 @@ static s64 console_transfer(struct hcall_call *call, unsigned int dir)
 		return -HCALL_EIO;
 	call->bytes = done;
 	if (dir == ITER_DEST && buffer.logged)
-		hcall_dirty(call->vm, gpa, done);
+		hcall_call_dirty(call, gpa, done);
 	return done;
 }
 
@@ -265,4 +266,5 @@ const struct hcall_service hcall_console = {
 	.remove = console_remove,
 	.describe = console_describe,
 	.resize = console_resize,
+	.virtio = &hcall_virtio_console,
 };

@@ -10,6 +10,7 @@
 
 #include "dispatch.h"
 #include "internal.h"
+#include "virtio/virtio.h"
 
 static s64 sys_probe(struct hcall_call *call)
 {
@@ -287,12 +288,12 @@ static s64 sys_random(struct hcall_call *call)
 		return -HCALL_EINVAL;
 	if (len > HCALL_RANDOM_MAX_BYTES)
 		return -HCALL_E2BIG;
-	if (hcall_check(call->vm, gpa, len, ITER_DEST))
+	if (hcall_call_check(call, gpa, len, ITER_DEST))
 		return -HCALL_EFAULT;
 	for (done = 0; done < len; done += part) {
 		part = min(len - done, sizeof(bytes));
 		get_random_bytes(bytes, part);
-		if (hcall_write(call->vm, gpa + done, bytes, part)) {
+		if (hcall_call_write(call, gpa, done, bytes, part)) {
 			ret = -HCALL_EFAULT;
 			break;
 		}
@@ -317,4 +318,5 @@ const struct hcall_service hcall_sys = {
 		     HCALL_FN_BIT(HCALL_SYS_BATCH) |
 		     HCALL_FN_BIT(HCALL_SYS_EXIT) |
 		     HCALL_FN_BIT(HCALL_SYS_RANDOM),
+	.virtio = &hcall_virtio_rng,
 };

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Virtqueues, as one more door to the calls.
+ *
+ * A front is what a driver sees of a device: status, features, configuration,
+ * queues (hcall/virtio.c).  queue.c takes requests out of rings in guest memory;
+ * a file for each kind of device makes calls of them, and answers in the ring.
+ * What the calls do is the services' business.
+ */
+#ifndef HCALL_VIRTIO_H
+#define HCALL_VIRTIO_H
+
+#include <linux/mutex.h>
+#include <linux/virtio_byteorder.h>
+#include <linux/virtio_ids.h>
+#include <linux/wait.h>
+
+#include "../internal.h"
+
+#define HCALL_VIRTIO_CONFIG_BYTES 256 /* more than any configuration has */
+
+/* Requests done in one go, and bytes: then the guest has to call again. */
+#define HCALL_KICK_REQUESTS HCALL_VIRTIO_MAX_SIZE
+#define HCALL_KICK_BYTES SZ_4M
+
+#define HCALL_QUEUE_IOVS (HCALL_VIRTIO_MAX_SEGMENTS + 8)
+
+/**
+ * struct hcall_chain - a request in a queue: its buffers
+ * @head:     its name
+ * @readable: pieces that the device reads, the first of @segment
+ * @writable: pieces that it writes, the next ones
+ * @out:      bytes of the former
+ * @in:       bytes of the latter
+ * @segment:  copied from guest memory, which is not looked at again
+ * @iov:      HCALL_QUEUE_IOVS, for whoever makes a call
+ * @memory:   the same
+ */
+struct hcall_chain {
+	u16 head;
+	u16 readable;
+	u16 writable;
+	u64 out;
+	u64 in;
+	struct hcall_segment *segment;
+	struct iovec *iov;
+	struct hcall_segments memory;
+};
+
+/**
+ * struct hcall_queue - a split virtqueue (virtio 1.2, 2.7)
+ * @front:      whose
+ * @index:      its number
+ * @lock:       protects what follows
+ * @work:       look for requests
+ * @ready:      there is one
+ * @size:       descriptors
+ * @channel:    fires when buffers have been used
+ * @desc:       descriptor table, guest-physical
+ * @driver:     available ring
+ * @device:     used ring
+ * @next_avail: index of the next request in the available ring
+ * @next_used:  of the next answer in the used ring
+ * @told:       @next_used when the guest was told the last time
+ * @done:       bytes of the next request that have been moved already
+ * @segment:    of the chain that is looked at
+ * @iov:        the same
+ */
+struct hcall_queue {
+	struct hcall_front *front;
+	u32 index;
+	struct mutex lock;
+	struct hcall_work work;
+	bool ready;
+	u32 size;
+	u32 channel;
+	u64 desc;
+	u64 driver;
+	u64 device;
+	u16 next_avail;
+	u16 next_used;
+	u16 told;
+	u64 done;
+	struct hcall_segment segment[HCALL_VIRTIO_MAX_SEGMENTS];
+	struct iovec iov[HCALL_QUEUE_IOVS];
+};
+
+/**
+ * struct hcall_front - a device as virtio's drivers see it
+ * @vm:        whose
+ * @virtio:    the kind
+ * @unit:      first argument of the calls of its class
+ * @channel:   the device's own: configuration changes
+ * @waits:     see struct hcall_dev
+ * @name:      the same
+ * @lock:      of FEATURES, QUEUE and changes of @status by the guest
+ * @status:    virtio's bits; changed by atomic operations
+ * @features:  that were chosen
+ * @select:    written to the configuration of input
+ * @writeback: written to the configuration of blk
+ * @inflight:  requests in the hands of workers
+ * @idle:      woken when there are none
+ * @queues:    elements of @queue
+ * @queue:     NULL until set up for the first time
+ */
+struct hcall_front {
+	struct hcall_vm *vm;
+	const struct hcall_virtio *virtio;
+	u32 unit;
+	u32 channel;
+	bool waits;
+	char name[HCALL_NAME_BYTES];
+	struct mutex lock;
+	atomic_t status;
+	u64 features;
+	u16 select;
+	bool writeback;
+	atomic_t inflight;
+	wait_queue_head_t idle;
+	u32 queues;
+	struct hcall_queue *queue[] __counted_by(queues);
+};
+
+/**
+ * struct hcall_virtio - a kind of device
+ * @device_id:    VIRTIO_ID_*
+ * @config_bytes: size of the configuration, at most HCALL_VIRTIO_CONFIG_BYTES
+ * @queues:       how many it has
+ * @features:     that it offers, beyond those of all kinds
+ * @config:       fill in the configuration; zeroes before.  @dev: the device, or
+ *		  NULL if it is none
+ * @configure:    the driver has written to it.  Return: false: it may not
+ * @request:      answer a request.  @call: vm, vcpu, door and nowait are set.
+ *		  Context: as hcall_fn, and queue->lock is held unless it has been
+ *		  deferred.
+ *		  Return: bytes written; or, and then nothing has changed,
+ *		  HCALL_DEFER if @call->nowait, -HCALL_EAGAIN: there is nothing to
+ *		  move, -HCALL_EINTR; -HCALL_EFAULT: the driver lies
+ */
+struct hcall_virtio {
+	u32 device_id;
+	u32 config_bytes;
+	u32 (*queues)(const struct hcall_vm *vm);
+	u64 (*features)(struct hcall_dev *dev);
+	void (*config)(struct hcall_front *front, struct hcall_dev *dev,
+		       void *config);
+	bool (*configure)(struct hcall_front *front, u32 offset, u32 bytes,
+			  const u8 *from);
+	s64 (*request)(struct hcall_queue *queue, struct hcall_chain *chain,
+		       struct hcall_call *call);
+};
+
+extern const struct hcall_virtio hcall_virtio_blk, hcall_virtio_console,
+	hcall_virtio_rng;
+
+static inline bool hcall_front_has(const struct hcall_front *front,
+				   unsigned int feature)
+{
+	return READ_ONCE(front->features) & BIT_ULL(feature);
+}
+
+/* Without VERSION_1 nothing gets here, so all is little-endian. */
+static inline u16 from_virtio16(__virtio16 value)
+{
+	return __virtio16_to_cpu(true, value);
+}
+
+static inline u32 from_virtio32(__virtio32 value)
+{
+	return __virtio32_to_cpu(true, value);
+}
+
+static inline u64 from_virtio64(__virtio64 value)
+{
+	return __virtio64_to_cpu(true, value);
+}
+
+static inline __virtio16 to_virtio16(u16 value)
+{
+	return __cpu_to_virtio16(true, value);
+}
+
+static inline __virtio32 to_virtio32(u32 value)
+{
+	return __cpu_to_virtio32(true, value);
+}
+
+static inline __virtio64 to_virtio64(u64 value)
+{
+	return __cpu_to_virtio64(true, value);
+}
+
+/* queue.c */
+void hcall_queue_init(struct hcall_queue *queue, struct hcall_front *front,
+		      u32 index);
+int hcall_queue_set(struct hcall_queue *queue,
+		    const struct hcall_virtio_queue *info);
+s64 hcall_queue_kick(struct hcall_queue *queue, struct kvm_vcpu *vcpu, bool tell);
+void hcall_queue_stop(struct hcall_queue *queue);
+void hcall_chain_memory(struct hcall_chain *chain, unsigned int dir, u64 offset,
+			u64 len, struct hcall_call *call, u64 *gpa);
+
+#endif
