@@ -446,6 +446,13 @@ int hcall_route_set(struct hcall_vm *vm, u32 channel, u32 vcpu,
 void hcall_events_init(struct hcall_vm *vm);
 void hcall_events_free(struct hcall_vm *vm);
 
+/* hcall/input.c */
+u32 hcall_input_config(struct hcall_dev *dev, u8 select, u8 subsel, void *to,
+		       u32 room);
+
+/* hcall/net.c */
+u32 hcall_net_room(const struct hcall_call *call, u64 unit);
+
 /* hcall/timer.c */
 int hcall_timers_init(struct hcall_vm *vm);
 void hcall_timers_free(struct hcall_vm *vm);

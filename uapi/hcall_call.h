@@ -684,7 +684,7 @@ static inline int64_t hcall_virtio_device(uint32_t dev, hcall_gpa info,
  *
  * Return: the status now: without FEATURES_OK (8) if the features chosen will not
  * do, with DEVICE_NEEDS_RESET (64) after a mistake in a queue; -HCALL_EINVAL,
- * -HCALL_ENODEV; -HCALL_EINTR: call again.
+ * -HCALL_ENODEV; -HCALL_EINTR, -HCALL_EAGAIN: call again.
  */
 static inline int64_t hcall_virtio_status(uint32_t dev, uint32_t status)
 {

@@ -116,14 +116,15 @@ static struct vh_device *to_vh(struct virtio_device *vdev)
 	return container_of(vdev, struct vh_device, vdev);
 }
 
-/* Make a call until no signal for the launcher's thread comes before it. */
+/* Make a call until it is not put off: the launcher's thread has a signal, ... */
 #define again(call)					\
 ({							\
 	s64 answer_;					\
 							\
 	do {						\
 		answer_ = (call);			\
-	} while (answer_ == -HCALL_EINTR);		\
+	} while (answer_ == -HCALL_EINTR ||		\
+		 answer_ == -HCALL_EAGAIN);		\
 	answer_;					\
 })
 

@@ -18,6 +18,7 @@
 #include <linux/uaccess.h>
 
 #include "internal.h"
+#include "virtio/virtio.h"
 
 static_assert(KVM_HCALL_INPUT_TYPES == EV_CNT);
 static_assert(KVM_HCALL_INPUT_CODE_BYTES * 8 == KEY_CNT);
@@ -324,6 +325,29 @@ static u32 config_select(const struct kvm_hcall_input *config, u8 select,
 	}
 }
 
+/**
+ * hcall_input_config() - what CONFIG answers
+ * @dev:    an input device
+ * @select: HCALL_INPUT_*
+ * @subsel: what of it
+ * @to:     OUT
+ * @room:   bytes there
+ *
+ * Return: bytes of the answer, at most @room; 0: there is none.
+ */
+u32 hcall_input_config(struct hcall_dev *dev, u8 select, u8 subsel, void *to,
+		       u32 room)
+{
+	struct input *input = container_of(dev, struct input, dev);
+	const void *data;
+	u32 bytes;
+
+	bytes = min(config_select(&input->config, select, subsel, &data), room);
+	if (bytes)
+		memcpy(to, data, bytes);
+	return bytes;
+}
+
 static s64 input_config(struct hcall_call *call)
 {
 	u64 select = call->args[1], gpa = call->args[2], room = call->args[3];
@@ -460,4 +484,5 @@ const struct hcall_service hcall_input = {
 	.ready = input_ready,
 	.remove = input_remove,
 	.describe = input_describe,
+	.virtio = &hcall_virtio_input,
 };

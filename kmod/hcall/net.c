@@ -25,6 +25,7 @@
 
 #include "internal.h"
 #include "memory.h"
+#include "virtio/virtio.h"
 
 #define HEADER_BYTES sizeof(struct hcall_net_header)
 
@@ -104,9 +105,11 @@ static bool net_mtu_ok(const struct nic *nic, u16 mtu)
 }
 
 /* How many bytes of header a guest has before each frame. */
-static u32 net_header_bytes(const struct nic *nic)
+static __always_inline u32 net_header_bytes(const struct nic *nic,
+					    const struct hcall_call *call)
 {
-	return READ_ONCE(nic->features) ? HEADER_BYTES : 0;
+	return READ_ONCE(nic->features) || call->door == HCALL_DOOR_QUEUE ?
+		       HEADER_BYTES : 0;
 }
 
 /*
@@ -123,21 +126,25 @@ static u32 net_longest(const struct nic *nic, u32 header)
 
 /*
  * A frame's memory.  It may lie in some memslots, but not in any number: it
- * cannot be moved in parts.
- * @header: the tap has one that the guest does not see
+ * cannot be moved in parts.  Afterwards it is as the tap or pipe wants it: one
+ * with headers may be for a guest without, and the other way round.
+ * @header: bytes of the guest's
  */
-static __always_inline int frame_buffer(struct nic *nic, u64 gpa, u32 bytes,
-					unsigned int dir, bool header,
+static __always_inline int frame_buffer(struct nic *nic,
+					const struct hcall_call *call, u64 gpa,
+					u32 bytes, u32 header, unsigned int dir,
 					struct hcall_buffer *buffer)
 {
-	if (hcall_buffer(nic->dev.vm, gpa, bytes, dir, buffer))
+	if (hcall_call_buffer(call, gpa, bytes, dir, buffer))
 		return -EFAULT;
-	if (header)
+	if (nic->buffer && !header)
 		hcall_buffer_prefix(buffer,
 				    nic->buffer + (dir == ITER_SOURCE ?
 							   BUFFER_SEND :
 							   BUFFER_RECV),
 				    HEADER_BYTES);
+	else if (unlikely(header && !nic->buffer))
+		iov_iter_advance(&buffer->iter, header);
 	return 0;
 }
 
@@ -151,18 +158,19 @@ static __always_inline ssize_t tap_send(struct nic *nic, struct iov_iter *iter)
 }
 
 /* Return: @bytes or a negative errno. */
-static __always_inline ssize_t frame_send(struct nic *nic, u64 gpa, u32 bytes)
+static __always_inline ssize_t frame_send(struct nic *nic,
+					  const struct hcall_call *call, u64 gpa,
+					  u32 bytes)
 {
 	struct hcall_buffer buffer __uninitialized; /* hcall_buffer() */
-	u32 header = net_header_bytes(nic);
+	u32 header = net_header_bytes(nic, call);
 	ssize_t ret;
 
 	if (bytes < HCALL_NET_MIN_BYTES + header)
 		return -EINVAL;
-	if (bytes > net_max_bytes(nic))
+	if (bytes - (nic->buffer ? 0 : header) > net_max_bytes(nic))
 		return -E2BIG;
-	ret = frame_buffer(nic, gpa, bytes, ITER_SOURCE, nic->buffer && !header,
-			   &buffer);
+	ret = frame_buffer(nic, call, gpa, bytes, header, ITER_SOURCE, &buffer);
 	if (ret)
 		return ret;
 	ret = nic->socket ? tap_send(nic, &buffer.iter) :
@@ -214,30 +222,49 @@ static noinline ssize_t tap_take_fitting(struct nic *nic,
 	return ret;
 }
 
-static __always_inline ssize_t tap_recv(struct nic *nic, u64 gpa, u32 room)
+/* A guest's header of a frame that has none: one buffer, nothing left undone. */
+static int frame_header(const struct hcall_call *call, u64 gpa)
+{
+	static const struct hcall_net_header plain = { .buffers = 1 };
+
+	return hcall_call_write(call, gpa, 0, &plain, sizeof(plain));
+}
+
+static __always_inline ssize_t tap_recv(struct nic *nic,
+					const struct hcall_call *call, u64 gpa,
+					u32 room)
 {
 	struct hcall_buffer buffer __uninitialized; /* hcall_buffer() */
-	u32 header = net_header_bytes(nic);
-	bool hidden = nic->buffer && !header;
+	u32 header = net_header_bytes(nic, call);
 	static const u16 one = 1;
 	ssize_t ret;
 
-	ret = frame_buffer(nic, gpa, room, ITER_DEST, hidden, &buffer);
+	if (room <= header)
+		return -E2BIG;
+	ret = frame_buffer(nic, call, gpa, room, header, ITER_DEST, &buffer);
 	if (ret)
 		return ret;
-	if (likely(room >= net_longest(nic, header)))
+	/* In a queue there is no better room to wait for. */
+	if (likely(room >= net_longest(nic, header) ||
+		   call->door == HCALL_DOOR_QUEUE))
 		ret = tap_take(nic, &buffer.iter);
 	else
 		ret = tap_take_fitting(nic, &buffer.iter);
 	if (ret < 0)
 		return ret;
-	if (hidden)
+	if (!nic->buffer)
+		ret += header;
+	else if (!header)
 		ret -= HEADER_BYTES;
 	if (unlikely(buffer.logged))
-		hcall_dirty(nic->dev.vm, gpa, ret);
+		hcall_call_dirty(call, gpa, ret);
+	if (!header)
+		return ret;
+	if (!nic->buffer)
+		return frame_header(call, gpa) ?: ret;
 	/* The tap leaves room for this, and leaves it as it is. */
-	gpa += offsetof(struct hcall_net_header, buffers);
-	if (header && hcall_write(nic->dev.vm, gpa, &one, sizeof(one)))
+	if (hcall_call_write(call, gpa, offsetof(struct hcall_net_header, buffers),
+			     &one, sizeof(one)))
 		return -EFAULT;
 	return ret;
 }
@@ -246,14 +273,16 @@ static __always_inline ssize_t tap_recv(struct nic *nic, u64 gpa, u32 room)
  * A pipe gives a packet whole or loses the rest, so it goes through @bounce.
  * Return: as frame_recv().
  */
-static ssize_t pipe_recv_locked(struct nic *nic, u64 gpa, u32 room)
+static ssize_t pipe_recv_locked(struct nic *nic, const struct hcall_call *call,
+				u64 gpa, u32 room)
 {
 	struct kvec kvec = { nic->bounce, PIPE_BYTES };
+	u32 header = net_header_bytes(nic, call);
 	struct iov_iter iter;
 	ssize_t ret;
 
 	lockdep_assert_held(&nic->lock);
-	if (hcall_check(nic->dev.vm, gpa, room, ITER_DEST))
+	if (hcall_call_check(call, gpa, room, ITER_DEST))
 		return -EFAULT;
 	if (!nic->held) {
 		iov_iter_kvec(&iter, ITER_DEST, &kvec, 1, PIPE_BYTES);
@@ -262,32 +291,63 @@ static ssize_t pipe_recv_locked(struct nic *nic, u64 gpa, u32 room)
 			return ret ?: -EIO; /* the writer has gone */
 		nic->held = ret;
 	}
-	if (nic->held > room)
-		return -E2BIG;
-	if (hcall_write(nic->dev.vm, gpa, nic->bounce, nic->held))
-		return -EFAULT;
 	ret = nic->held;
+	if (ret + header > room) {
+		/* In a queue there is no better room to wait for. */
+		if (call->door == HCALL_DOOR_QUEUE)
+			nic->held = 0;
+		return -E2BIG;
+	}
+	if ((header && frame_header(call, gpa)) ||
+	    hcall_call_write(call, gpa, header, nic->bounce, ret))
+		return -EFAULT;
 	nic->held = 0;
-	return ret;
+	return ret + header;
 }
 
-static noinline ssize_t pipe_recv(struct nic *nic, u64 gpa, u32 room)
+static noinline ssize_t pipe_recv(struct nic *nic, const struct hcall_call *call,
+				  u64 gpa, u32 room)
 {
 	ssize_t ret;
 
 	/* Somebody's memory may be slow to come. */
 	if (mutex_lock_interruptible(&nic->lock))
 		return -EINTR;
-	ret = pipe_recv_locked(nic, gpa, room);
+	ret = pipe_recv_locked(nic, call, gpa, room);
 	mutex_unlock(&nic->lock);
 	return ret;
 }
 
 /* Return: bytes of the frame and its header, or a negative errno. */
-static __always_inline ssize_t frame_recv(struct nic *nic, u64 gpa, u32 room)
+static __always_inline ssize_t frame_recv(struct nic *nic,
+					  const struct hcall_call *call, u64 gpa,
+					  u32 room)
 {
-	return nic->socket ? tap_recv(nic, gpa, room) :
-			     pipe_recv(nic, gpa, room);
+	return nic->socket ? tap_recv(nic, call, gpa, room) :
+			     pipe_recv(nic, call, gpa, room);
+}
+
+/**
+ * hcall_net_room() - how much room the next frame wants
+ * @call: of a queue
+ * @unit: the device's number
+ *
+ * Return: bytes, with a header; 0: there is no frame, or it is not known.
+ */
+u32 hcall_net_room(const struct hcall_call *call, u64 unit)
+{
+	struct hcall_dev *dev = hcall_dev(call, HCALL_INDEX_NET, unit);
+	struct nic *nic;
+	int bytes;
+
+	if (!dev)
+		return 0;
+	nic = container_of(dev, struct nic, dev);
+	if (!nic->socket)
+		bytes = PIPE_BYTES;
+	else
+		bytes = nic->socket->ops->peek_len(nic->socket);
+	return bytes > 0 ? bytes + HEADER_BYTES : 0;
 }
 
 /* ---- Calls ----------------------------------------------------------------- */
@@ -311,11 +371,11 @@ static s64 net_send(struct hcall_call *call)
 	if (!nic)
 		return -HCALL_ENODEV;
 	bytes = min_t(u64, bytes, U32_MAX);
-	ret = frame_send(nic, gpa, bytes);
+	ret = frame_send(nic, call, gpa, bytes);
 	if (unlikely(ret == -EAGAIN)) {
 		ret = hcall_end_wait(&nic->out, call, flags);
 		if (!ret)
-			ret = frame_send(nic, gpa, bytes);
+			ret = frame_send(nic, call, gpa, bytes);
 	}
 	if (ret < 0)
 		return net_error(ret);
@@ -336,11 +396,11 @@ static s64 net_recv(struct hcall_call *call)
 		return -HCALL_ENODEV;
 	if (room > HCALL_NET_MAX_BYTES)
 		return -HCALL_E2BIG;
-	ret = frame_recv(nic, gpa, room);
+	ret = frame_recv(nic, call, gpa, room);
 	if (ret == -EAGAIN) {
 		ret = hcall_end_wait(&nic->in, call, flags);
 		if (!ret)
-			ret = frame_recv(nic, gpa, room);
+			ret = frame_recv(nic, call, gpa, room);
 	}
 	if (ret < 0)
 		return net_error(ret);
@@ -387,13 +447,14 @@ static __always_inline void vector_answer(struct hcall_vm *vm,
 }
 
 static __always_inline ssize_t vector_recv(struct nic *nic,
+					   const struct hcall_call *call,
 					   const struct hcall_frame *frame)
 {
 	if (!frame->bytes)
 		return -EINVAL;
 	if (frame->bytes > HCALL_NET_MAX_BYTES)
 		return -E2BIG;
-	return frame_recv(nic, frame->gpa, frame->bytes);
+	return frame_recv(nic, call, frame->gpa, frame->bytes);
 }
 
 /*
@@ -427,8 +488,9 @@ static __always_inline s64 net_vector(struct hcall_call *call, bool out)
 	while (done < count) {
 		ret = vector_fetch(vm, span, gpa, done, &frame);
 		if (!ret)
-			ret = out ? frame_send(nic, frame.gpa, frame.bytes) :
-				    vector_recv(nic, &frame);
+			ret = out ? frame_send(nic, call, frame.gpa,
+					       frame.bytes) :
+				    vector_recv(nic, call, &frame);
 		if (ret == -EAGAIN && !done && !tried) {
 			tried = true;
 			ret = hcall_end_wait(out ? &nic->out : &nic->in, call,
@@ -725,4 +787,5 @@ const struct hcall_service hcall_net = {
 	.remove = net_remove,
 	.describe = net_describe,
 	.link = net_relink,
+	.virtio = &hcall_virtio_net,
 };

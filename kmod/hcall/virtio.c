@@ -133,10 +133,25 @@ static void front_stop(struct hcall_front *front)
 	}
 }
 
-/* Return: 0; -HCALL_EINTR: call again. */
-static int front_reset(struct hcall_front *front)
+/* What the kind does about it.  Return: 0 or -HCALL_E*. */
+static s64 front_choose(struct hcall_front *front, struct kvm_vcpu *vcpu,
+			u64 features)
 {
-	int ret;
+	struct hcall_call call = {
+		.vm = front->vm,
+		.vcpu = vcpu,
+		.door = HCALL_DOOR_QUEUE,
+	};
+
+	if (!front->virtio->choose)
+		return 0;
+	return front->virtio->choose(front, &call, features);
+}
+
+/* Return: 0; -HCALL_EINTR or -HCALL_EAGAIN: call again. */
+static s64 front_reset(struct hcall_front *front, struct kvm_vcpu *vcpu)
+{
+	s64 ret;
 
 	lockdep_assert_held(&front->lock);
 	/* No wake-up starts a queue again. */
@@ -149,6 +164,9 @@ static int front_reset(struct hcall_front *front)
 	spin_unlock_irq(&front->idle.lock);
 	if (ret)
 		return -HCALL_EINTR;
+	ret = front_choose(front, vcpu, 0);
+	if (ret == -HCALL_EINTR || ret == -HCALL_EAGAIN)
+		return ret;
 	front_forget(front);
 	atomic_set(&front->status, 0);
 	return 0;
@@ -244,16 +262,17 @@ static s64 virtio_device(struct hcall_call *call)
 	return sizeof(info);
 }
 
-static s64 status_set(struct hcall_front *front, u32 status)
+static s64 status_set(struct hcall_front *front, struct kvm_vcpu *vcpu,
+		      u32 status)
 {
 	u32 was = atomic_read(&front->status);
 	u32 new = status & ~was;
+	s64 ret = 0;
 	u32 i;
-	int ret;
 
 	lockdep_assert_held(&front->lock);
 	if (!status)
-		return front_reset(front);
+		return front_reset(front, vcpu);
 	/* Bits only come, and only after those before them. */
 	if (was & ~status || new & ~VIRTIO_STATUS ||
 	    (new & VIRTIO_CONFIG_S_FEATURES_OK &&
@@ -261,9 +280,17 @@ static s64 status_set(struct hcall_front *front, u32 status)
 	    (new & VIRTIO_CONFIG_S_DRIVER_OK &&
 	     !(status & VIRTIO_CONFIG_S_FEATURES_OK)))
 		return -HCALL_EINVAL;
-	if (new & VIRTIO_CONFIG_S_FEATURES_OK &&
-	    !hcall_front_has(front, VIRTIO_F_VERSION_1))
-		new &= ~(VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
+	if (new & VIRTIO_CONFIG_S_FEATURES_OK) {
+		if (hcall_front_has(front, VIRTIO_F_VERSION_1))
+			ret = front_choose(front, vcpu, front->features);
+		else
+			ret = -HCALL_EINVAL;
+		if (ret == -HCALL_EINTR || ret == -HCALL_EAGAIN)
+			return ret;
+		if (ret)
+			new &= ~(VIRTIO_CONFIG_S_FEATURES_OK |
+				 VIRTIO_CONFIG_S_DRIVER_OK);
+	}
 	if (new & VIRTIO_CONFIG_S_DRIVER_OK) {
 		ret = hcall_workers_start(front->vm);
 		if (ret)
@@ -297,7 +324,7 @@ static s64 virtio_status(struct hcall_call *call)
 	front = front_lock(call->vm, &target);
 	if (IS_ERR(front))
 		return PTR_ERR(front);
-	ret = status_set(front, status);
+	ret = status_set(front, call->vcpu, status);
 	mutex_unlock(&front->lock);
 	return ret;
 }

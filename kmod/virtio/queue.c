@@ -117,10 +117,11 @@ static int chain_add(struct hcall_chain *chain, u64 gpa, u32 len, u16 flags)
 	return 0;
 }
 
+/* A request's descriptors, from the one at @i on. */
 static int chain_walk(struct hcall_queue *queue, const struct rings *rings,
-		      struct hcall_chain *chain)
+		      struct hcall_chain *chain, u32 i)
 {
-	u32 i = chain->head, count = queue->size, steps = 0;
+	u32 count = queue->size, steps = 0;
 	struct hcall_front *front = queue->front;
 	struct vring_desc desc;
 	bool indirect = false;
@@ -162,10 +163,14 @@ static int chain_walk(struct hcall_queue *queue, const struct rings *rings,
 	return chain->in > U32_MAX || chain->out > U32_MAX ? -EFAULT : 0;
 }
 
-/* Return: 1: a request, next_avail is behind it; 0: there is none; -EFAULT. */
-static int queue_take(struct hcall_queue *queue, const struct rings *rings,
-		      struct hcall_chain *chain)
+/*
+ * Take a request more into @chain.
+ * Return: 1: next_avail is behind it; 0: there is none; -EFAULT.
+ */
+static int queue_take_one(struct hcall_queue *queue, const struct rings *rings,
+			  struct hcall_chain *chain)
 {
+	u64 in = chain->in;
 	u16 idx, head;
 
 	if (get16(&idx, &rings->avail->idx))
@@ -176,51 +181,99 @@ static int queue_take(struct hcall_queue *queue, const struct rings *rings,
 		return -EFAULT;
 	smp_rmb(); /* idx, then what it says is there */
 	if (get16(&head, &rings->avail->ring[queue->next_avail &
-					     (queue->size - 1)]))
+					     (queue->size - 1)]) ||
+	    chain_walk(queue, rings, chain, head))
 		return -EFAULT;
-	*chain = (struct hcall_chain){
-		.head = head,
-		.segment = queue->segment,
-		.iov = queue->iov,
-	};
-	if (chain_walk(queue, rings, chain))
-		return -EFAULT;
+	chain->part[chain->parts].head = head;
+	chain->part[chain->parts++].in = chain->in - in;
 	queue->next_avail++;
 	return 1;
 }
 
+/* With room for @room bytes, if not 0, else as they come; return: the same. */
+static int queue_take(struct hcall_queue *queue, const struct rings *rings,
+		      u32 room, struct hcall_chain *chain)
+{
+	int ret;
+
+	chain->parts = 0;
+	chain->readable = 0;
+	chain->writable = 0;
+	chain->out = 0;
+	chain->in = 0;
+	chain->segment = queue->segment;
+	chain->iov = queue->iov;
+	do {
+		ret = queue_take_one(queue, rings, chain);
+	} while (ret > 0 && chain->in < room &&
+		 chain->parts < HCALL_CHAIN_PARTS);
+	/* Not enough yet: the guest will say when there is more. */
+	if (!ret)
+		queue->next_avail -= chain->parts;
+	return ret;
+}
+
 /*
- * All that there was has been taken: let the guest kick for the next one.
+ * There is nothing to take: let the guest kick for what comes next.
+ * @seen: the number of requests that there are, but not enough of them
  * Return: 1: there it is already; 0; -EFAULT.
  */
-static int queue_rearm(struct hcall_queue *queue, const struct rings *rings)
+static int queue_rearm(struct hcall_queue *queue, const struct rings *rings,
+		       u16 seen)
 {
-	u16 idx;
+	u16 next = queue->next_avail + seen, idx;
 
 	if (!hcall_front_has(queue->front, VIRTIO_RING_F_EVENT_IDX))
 		return 0;
-	if (put16(queue->next_avail, avail_event(queue, rings)))
+	if (put16(next, avail_event(queue, rings)))
 		return -EFAULT;
 	smp_mb(); /* tell the guest, then look: it adds, then looks */
 	if (get16(&idx, &rings->avail->idx))
 		return -EFAULT;
-	return idx != queue->next_avail;
+	return idx != next;
 }
 
-static int queue_answer(struct hcall_queue *queue, const struct rings *rings,
-			u16 head, u32 bytes)
+/**
+ * hcall_chain_parts() - over how many requests an answer is spread
+ * @chain: the requests
+ * @bytes: of the answer
+ *
+ * Return: 1 or more.
+ */
+u32 hcall_chain_parts(const struct hcall_chain *chain, u64 bytes)
 {
-	struct vring_used_elem __user *elem =
-		&rings->used->ring[queue->next_used & (queue->size - 1)];
+	u64 room = chain->part[0].in;
+	u32 parts = 1;
 
-	if (put_user(to_virtio32(head), &elem->id) ||
-	    put_user(to_virtio32(bytes), &elem->len))
-		return -EFAULT;
+	while (room < bytes && parts < chain->parts)
+		room += chain->part[parts++].in;
+	return parts;
+}
+
+/* Requests that the answer does not need are put back. */
+static int queue_answer(struct hcall_queue *queue, const struct rings *rings,
+			const struct hcall_chain *chain, u64 bytes)
+{
+	u32 parts = hcall_chain_parts(chain, bytes);
+	u16 next = queue->next_used;
+	u32 i, part;
+
+	for (i = 0; i < parts; i++, next++) {
+		struct vring_used_elem __user *elem =
+			&rings->used->ring[next & (queue->size - 1)];
+
+		part = i == parts - 1 ? bytes :
+					min_t(u64, bytes, chain->part[i].in);
+		if (put_user(to_virtio32(chain->part[i].head), &elem->id) ||
+		    put_user(to_virtio32(part), &elem->len))
+			return -EFAULT;
+		bytes -= part;
+	}
 	smp_wmb(); /* the answer, then the index that says that it is there */
-	if (put16(queue->next_used + 1, &rings->used->idx))
+	if (put16(next, &rings->used->idx))
 		return -EFAULT;
-	queue->next_used++;
-	return 0;
+	queue->next_used = next;
+	return chain->parts - parts;
 }
 
 /* Does the guest want to hear of what has been used?  Return: 1, 0 or -EFAULT. */
@@ -340,7 +393,7 @@ static bool request_run(struct hcall_work *work)
 	mutex_lock(&queue->lock);
 	if (queue->ready) {
 		if (bytes < 0 || queue_map(queue, &rings) ||
-		    queue_answer(queue, &rings, request->chain.head, bytes) ||
+		    queue_answer(queue, &rings, &request->chain, bytes) ||
 		    queue_tell(queue, &rings, false))
 			queue_break(queue);
 	}
@@ -386,6 +439,7 @@ static s64 queue_step(struct hcall_queue *queue, const struct rings *rings,
 		      struct kvm_vcpu *vcpu)
 {
 	struct hcall_front *front = queue->front;
+	const struct hcall_virtio *virtio = front->virtio;
 	struct hcall_call call = {
 		.vm = front->vm,
 		.vcpu = vcpu,
@@ -393,31 +447,34 @@ static s64 queue_step(struct hcall_queue *queue, const struct rings *rings,
 		.nowait = true,
 	};
 	struct hcall_chain chain __uninitialized; /* queue_take() */
+	u32 room = virtio->room ? virtio->room(queue, &call) : 0;
 	s64 bytes;
 	int ret;
 
 	do {
-		ret = queue_take(queue, rings, &chain);
-		if (!ret)
-			ret = queue_rearm(queue, rings);
-		else
+		ret = queue_take(queue, rings, room, &chain);
+		if (ret > 0)
 			break;
+		if (!ret)
+			ret = queue_rearm(queue, rings, chain.parts);
 	} while (ret > 0);
 	if (ret <= 0)
 		return ret ? -HCALL_EIO : 0;
-	bytes = front->virtio->request(queue, &chain, &call);
+	bytes = virtio->request(queue, &chain, &call);
 	if (bytes == HCALL_DEFER) {
 		if (queue_defer(queue, &chain))
 			return chain.in + chain.out;
 		call.nowait = false;
-		bytes = front->virtio->request(queue, &chain, &call);
+		bytes = virtio->request(queue, &chain, &call);
 	}
 	if (bytes == -HCALL_EAGAIN || bytes == -HCALL_EINTR) {
-		queue->next_avail--;
+		queue->next_avail -= chain.parts;
 		return bytes == -HCALL_EAGAIN ? 0 : bytes;
 	}
-	if (bytes < 0 || queue_answer(queue, rings, chain.head, bytes))
+	ret = bytes < 0 ? -EFAULT : queue_answer(queue, rings, &chain, bytes);
+	if (ret < 0)
 		return -HCALL_EIO;
+	queue->next_avail -= ret;
 	return chain.in + chain.out;
 }
 

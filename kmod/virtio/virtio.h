@@ -25,9 +25,14 @@
 
 #define HCALL_QUEUE_IOVS (HCALL_VIRTIO_MAX_SEGMENTS + 8)
 
+/* Requests that one answer is spread over: as many as the longest frame needs. */
+#define HCALL_CHAIN_PARTS 64
+
 /**
  * struct hcall_chain - a request in a queue: its buffers
- * @head:     its name
+ * @parts:    how many requests it is in truth, each with
+ * @part.head: its name
+ * @part.in:  bytes that may be written to it
  * @readable: pieces that the device reads, the first of @segment
  * @writable: pieces that it writes, the next ones
  * @out:      bytes of the former
@@ -37,7 +42,11 @@
  * @memory:   the same
  */
 struct hcall_chain {
-	u16 head;
+	u16 parts;
+	struct {
+		u16 head;
+		u32 in;
+	} part[HCALL_CHAIN_PARTS];
 	u16 readable;
 	u16 writable;
 	u64 out;
@@ -126,10 +135,15 @@ struct hcall_front {
  * @device_id:    VIRTIO_ID_*
  * @config_bytes: size of the configuration, at most HCALL_VIRTIO_CONFIG_BYTES
  * @queues:       how many it has
- * @features:     that it offers, beyond those of all kinds
+ * @features:     that it offers, beyond those of all kinds; or NULL
+ * @choose:       the driver has chosen @features; 0: it gives the device back.
+ *		  Return: 0 or -HCALL_E*; or NULL
  * @config:       fill in the configuration; zeroes before.  @dev: the device, or
  *		  NULL if it is none
  * @configure:    the driver has written to it.  Return: false: it may not
+ * @room:         how many bytes the next answer has; requests are taken together
+ *		  until they have room for it, and it is spread over as many as it
+ *		  needs.  NULL or 0: each is answered by itself
  * @request:      answer a request.  @call: vm, vcpu, door and nowait are set.
  *		  Context: as hcall_fn, and queue->lock is held unless it has been
  *		  deferred.
@@ -142,16 +156,19 @@ struct hcall_virtio {
 	u32 config_bytes;
 	u32 (*queues)(const struct hcall_vm *vm);
 	u64 (*features)(struct hcall_dev *dev);
+	s64 (*choose)(struct hcall_front *front, struct hcall_call *call,
+		      u64 features);
 	void (*config)(struct hcall_front *front, struct hcall_dev *dev,
 		       void *config);
 	bool (*configure)(struct hcall_front *front, u32 offset, u32 bytes,
 			  const u8 *from);
+	u32 (*room)(struct hcall_queue *queue, struct hcall_call *call);
 	s64 (*request)(struct hcall_queue *queue, struct hcall_chain *chain,
 		       struct hcall_call *call);
 };
 
 extern const struct hcall_virtio hcall_virtio_blk, hcall_virtio_console,
-	hcall_virtio_rng;
+	hcall_virtio_rng, hcall_virtio_input, hcall_virtio_net;
 
 static inline bool hcall_front_has(const struct hcall_front *front,
 				   unsigned int feature)
@@ -197,6 +214,7 @@ int hcall_queue_set(struct hcall_queue *queue,
 		    const struct hcall_virtio_queue *info);
 s64 hcall_queue_kick(struct hcall_queue *queue, struct kvm_vcpu *vcpu, bool tell);
 void hcall_queue_stop(struct hcall_queue *queue);
+u32 hcall_chain_parts(const struct hcall_chain *chain, u64 bytes);
 void hcall_chain_memory(struct hcall_chain *chain, unsigned int dir, u64 offset,
 			u64 len, struct hcall_call *call, u64 *gpa);
 
