@@ -111,7 +111,6 @@ static struct hcall_front *front_new(struct hcall_vm *vm,
 		memcpy(front->name, target->dev->name, sizeof(front->name));
 	}
 	mutex_init(&front->lock);
-	init_waitqueue_head(&front->idle);
 	front_forget(front);
 	other = cmpxchg(target->slot, NULL, front);
 	if (other) {
@@ -131,6 +130,12 @@ static void front_stop(struct hcall_front *front)
 		if (front->queue[i])
 			hcall_queue_stop(front->queue[i]);
 	}
+}
+
+/* No worker has a request of it in hand, nor will touch it because of one. */
+static bool front_idle(const struct hcall_front *front)
+{
+	return !atomic_read_acquire(&front->inflight);
 }
 
 /* What the kind does about it.  Return: 0 or -HCALL_E*. */
@@ -157,12 +162,7 @@ static s64 front_reset(struct hcall_front *front, struct kvm_vcpu *vcpu)
 	/* No wake-up starts a queue again. */
 	atomic_andnot(VIRTIO_CONFIG_S_DRIVER_OK, &front->status);
 	front_stop(front);
-	spin_lock_irq(&front->idle.lock);
-	ret = wait_event_interruptible_lock_irq(front->idle,
-						!atomic_read(&front->inflight),
-						front->idle.lock);
-	spin_unlock_irq(&front->idle.lock);
-	if (ret)
+	if (wait_event_interruptible(front->vm->workers.idle, front_idle(front)))
 		return -HCALL_EINTR;
 	ret = front_choose(front, vcpu, 0);
 	if (ret == -HCALL_EINTR || ret == -HCALL_EAGAIN)
@@ -183,10 +183,7 @@ void hcall_front_free(struct hcall_front *front)
 	if (!front)
 		return;
 	front_stop(front);
-	spin_lock_irq(&front->idle.lock);
-	wait_event_lock_irq(front->idle, !atomic_read(&front->inflight),
-			    front->idle.lock);
-	spin_unlock_irq(&front->idle.lock);
+	wait_event(front->vm->workers.idle, front_idle(front));
 	for (i = 0; i < front->queues; i++) {
 		if (!front->queue[i])
 			continue;

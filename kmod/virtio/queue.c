@@ -373,10 +373,8 @@ static void request_free(struct hcall_work *work)
 	struct hcall_front *front = request->queue->front;
 
 	kvfree(request);
-	/* Who waits for this may free the front at once. */
-	guard(spinlock_irqsave)(&front->idle.lock);
-	if (atomic_dec_and_test(&front->inflight))
-		wake_up_locked(&front->idle);
+	/* Who waits for this may free the front at once; the worker wakes him. */
+	atomic_dec_return_release(&front->inflight);
 }
 
 static bool request_run(struct hcall_work *work)

@@ -13,7 +13,6 @@
 #include <linux/mutex.h>
 #include <linux/virtio_byteorder.h>
 #include <linux/virtio_ids.h>
-#include <linux/wait.h>
 
 #include "../internal.h"
 
@@ -107,8 +106,7 @@ struct hcall_queue {
  * @features:  that were chosen
  * @select:    written to the configuration of input
  * @writeback: written to the configuration of blk
- * @inflight:  requests in the hands of workers
- * @idle:      woken when there are none
+ * @inflight:  requests in the hands of workers, who then wake vm->workers.idle
  * @queues:    elements of @queue
  * @queue:     NULL until set up for the first time
  */
@@ -125,7 +123,6 @@ struct hcall_front {
 	u16 select;
 	bool writeback;
 	atomic_t inflight;
-	wait_queue_head_t idle;
 	u32 queues;
 	struct hcall_queue *queue[] __counted_by(queues);
 };
