@@ -78,9 +78,37 @@ static bool worker_run(void *data)
 	return true;
 }
 
-/* The process dies, and with it the guest: hcall_workers_stop() drops the rest. */
+/* Nobody does what is in the queue, nor will. */
+static void workers_drop(struct hcall_workers *workers)
+{
+	struct hcall_work *work, *next;
+	LIST_HEAD(left);
+
+	scoped_guard(spinlock_irqsave, &workers->lock) {
+		workers->stopped = true;
+		list_splice_init(&workers->queue, &left);
+		/* Whoever cancels one of them finds it in no list. */
+		list_for_each_entry_safe(work, next, &left, node) {
+			if (!work->drop)
+				list_del_init(&work->node);
+		}
+	}
+	list_for_each_entry_safe(work, next, &left, node) {
+		list_del_init(&work->node);
+		work->drop(work);
+	}
+	wake_up_all(&workers->idle);
+}
+
+/*
+ * The process dies, and with it the guest.  One of its threads may be waiting for
+ * what nobody will do any more.
+ */
 static void worker_killed(void *data)
 {
+	struct hcall_worker *worker = data;
+
+	workers_drop(worker->workers);
 }
 
 static bool workers_busy(struct hcall_workers *workers)
@@ -138,17 +166,26 @@ int hcall_workers_start(struct hcall_vm *vm)
  * @vm:   whose workers; hcall_workers_start() was successful
  * @work: hcall_work_init() was called
  *
- * Context: any.
+ * If they have been stopped, it is dropped.
+ *
+ * Context: any; process if @work can be dropped.
  */
 void hcall_work_queue(struct hcall_vm *vm, struct hcall_work *work)
 {
 	struct hcall_workers *workers = &vm->workers;
 
-	guard(spinlock_irqsave)(&workers->lock);
-	if (workers->stopped || !list_empty(&work->node))
-		return;
-	list_add_tail(&work->node, &workers->queue);
-	workers_wake_one(workers);
+	scoped_guard(spinlock_irqsave, &workers->lock) {
+		if (!list_empty(&work->node))
+			return;
+		if (!workers->stopped) {
+			list_add_tail(&work->node, &workers->queue);
+			workers_wake_one(workers);
+			return;
+		}
+	}
+	/* What a worker has begun may still find more to do. */
+	if (work->drop)
+		work->drop(work);
 }
 
 static bool work_idle(struct hcall_workers *workers, struct hcall_work *work)
@@ -194,8 +231,6 @@ void hcall_workers_init(struct hcall_vm *vm)
 void hcall_workers_stop(struct hcall_vm *vm)
 {
 	struct hcall_workers *workers = &vm->workers;
-	struct hcall_work *work, *next;
-	LIST_HEAD(left);
 	unsigned int i;
 
 	/* From now on nobody wakes one. */
@@ -203,12 +238,6 @@ void hcall_workers_stop(struct hcall_vm *vm)
 		workers->stopped = true;
 	for (i = 0; i < workers->started; i++)
 		vhost_task_stop(workers->worker[i].task);
-	scoped_guard(spinlock_irqsave, &workers->lock)
-		list_splice_init(&workers->queue, &left);
-	list_for_each_entry_safe(work, next, &left, node) {
-		list_del_init(&work->node);
-		if (work->drop)
-			work->drop(work);
-	}
+	workers_drop(workers);
 	mutex_destroy(&workers->start);
 }
