@@ -268,6 +268,7 @@ static bool blk_configure(struct hcall_front *front, u32 offset, u32 bytes,
 const struct hcall_virtio hcall_virtio_blk = {
 	.device_id = VIRTIO_ID_BLOCK,
 	.config_bytes = offsetofend(struct virtio_blk_config, unused1),
+	.unordered = true,
 	.queues = blk_queues,
 	.features = blk_features,
 	.config = blk_config,

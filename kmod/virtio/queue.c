@@ -442,7 +442,7 @@ static s64 queue_step(struct hcall_queue *queue, const struct rings *rings,
 		.vm = front->vm,
 		.vcpu = vcpu,
 		.door = HCALL_DOOR_QUEUE,
-		.nowait = true,
+		.nowait = virtio->unordered,
 	};
 	struct hcall_chain chain __uninitialized; /* queue_take() */
 	u32 room = virtio->room ? virtio->room(queue, &call) : 0;

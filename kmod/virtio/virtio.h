@@ -131,6 +131,7 @@ struct hcall_front {
  * struct hcall_virtio - a kind of device
  * @device_id:    VIRTIO_ID_*
  * @config_bytes: size of the configuration, at most HCALL_VIRTIO_CONFIG_BYTES
+ * @unordered:    requests may be deferred, and overtake each other
  * @queues:       how many it has
  * @features:     that it offers, beyond those of all kinds; or NULL
  * @choose:       the driver has chosen @features; 0: it gives the device back.
@@ -151,6 +152,7 @@ struct hcall_front {
 struct hcall_virtio {
 	u32 device_id;
 	u32 config_bytes;
+	bool unordered;
 	u32 (*queues)(const struct hcall_vm *vm);
 	u64 (*features)(struct hcall_dev *dev);
 	s64 (*choose)(struct hcall_front *front, struct hcall_call *call,
