@@ -3,6 +3,7 @@
  * virtio-blk (Virtual I/O Device 1.2, 5.2): requests become calls of class block,
  * whose functions have the numbers of the request types.
  */
+#include <linux/sched/signal.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 
@@ -39,6 +40,17 @@ static s64 blk_call(struct hcall_queue *queue, struct hcall_call *call, u32 type
 	return hcall_dispatch(call);
 }
 
+/*
+ * Between the calls of one request: is it worth while?  Not if the queue or the
+ * workers are being stopped, or the process is dying: all wait for us.
+ */
+static bool blk_goes_on(struct hcall_queue *queue)
+{
+	return READ_ONCE(queue->ready) &&
+	       !READ_ONCE(queue->front->vm->workers.stopped) &&
+	       !fatal_signal_pending(current);
+}
+
 /* Sectors to or from the guest's memory, as many a call as it takes at most. */
 static s64 blk_transfer(struct hcall_queue *queue, struct hcall_chain *chain,
 			struct hcall_call *call, u32 type, u64 sector)
@@ -63,6 +75,9 @@ static s64 blk_transfer(struct hcall_queue *queue, struct hcall_chain *chain,
 			return -HCALL_EIO;
 		sector += ret;
 		offset += ret * HCALL_SECTOR_BYTES;
+		if (offset < end && !blk_goes_on(queue))
+			return -HCALL_EIO;
+		cond_resched();
 	}
 	call->segments = NULL;
 	return 0;
@@ -75,6 +90,8 @@ static s64 blk_ranges(struct hcall_queue *queue, struct hcall_chain *chain,
 	struct virtio_blk_discard_write_zeroes range[BLK_RANGES];
 	u64 bytes = chain->out - sizeof(struct virtio_blk_outhdr);
 	bool zeroes = type == VIRTIO_BLK_T_WRITE_ZEROES;
+	u32 cap = zeroes ? HCALL_BLOCK_MAX_ZEROES_SECTORS :
+			   HCALL_BLOCK_MAX_DISCARD_SECTORS;
 	u64 gpa, sector, left;
 	u32 i, flags;
 	s64 ret;
@@ -92,19 +109,22 @@ static s64 blk_ranges(struct hcall_queue *queue, struct hcall_chain *chain,
 		flags = le32_to_cpu(range[i].flags);
 		if (flags & ~(zeroes ? HCALL_ZEROES_UNMAP : 0))
 			return -HCALL_EOPNOTSUPP;
+		if (left > cap)
+			return -HCALL_EINVAL;
 		while (left) {
-			u32 cap = zeroes ? HCALL_BLOCK_MAX_ZEROES_SECTORS :
-					   HCALL_BLOCK_MAX_DISCARD_SECTORS;
-
-			ret = blk_call(queue, call, type, sector,
-				       min_t(u64, left, cap), flags);
+			ret = blk_call(queue, call, type, sector, left, flags);
 			if (ret < 0)
 				return ret;
 			if (!ret || ret > left)
 				return -HCALL_EIO;
 			sector += ret;
 			left -= ret;
+			if (left && !blk_goes_on(queue))
+				return -HCALL_EIO;
+			cond_resched();
 		}
+		if (!blk_goes_on(queue))
+			return -HCALL_EIO;
 	}
 	return 0;
 }
@@ -139,6 +159,9 @@ static s64 blk_answer(struct hcall_queue *queue, struct hcall_chain *chain,
 	u32 type = from_virtio32(header->type);
 	s64 ret;
 
+	/* What takes that long does not keep a vCPU. */
+	if (call->nowait && chain->in + chain->out > HCALL_KICK_BYTES)
+		return HCALL_DEFER;
 	switch (type) {
 	case VIRTIO_BLK_T_IN:
 		/* What is in memory already need not wait. */
