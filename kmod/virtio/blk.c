@@ -152,6 +152,17 @@ static s64 blk_id(struct hcall_queue *queue, struct hcall_chain *chain,
 	return ret ? -HCALL_EFAULT : 0;
 }
 
+/*
+ * Does a write have to be on the disk when it is answered?  Also if the driver has
+ * no means to ask for that (5.2.6.2).
+ */
+static bool blk_through(const struct hcall_front *front)
+{
+	return !READ_ONCE(front->writeback) ||
+	       !(hcall_front_has(front, VIRTIO_BLK_F_FLUSH) ||
+		 hcall_front_has(front, VIRTIO_BLK_F_CONFIG_WCE));
+}
+
 static s64 blk_answer(struct hcall_queue *queue, struct hcall_chain *chain,
 		      struct hcall_call *call,
 		      const struct virtio_blk_outhdr *header)
@@ -172,12 +183,12 @@ static s64 blk_answer(struct hcall_queue *queue, struct hcall_chain *chain,
 	case VIRTIO_BLK_T_OUT:
 		/* Nor does what goes there, mostly; no more than by a call. */
 		if (call->nowait && (queue->front->waits ||
-				     !READ_ONCE(queue->front->writeback)))
+				     blk_through(queue->front)))
 			return HCALL_DEFER;
 		call->nowait = false;
 		ret = blk_transfer(queue, chain, call, type,
 				   from_virtio64(header->sector));
-		if (!ret && !READ_ONCE(queue->front->writeback))
+		if (!ret && blk_through(queue->front))
 			ret = blk_flush(queue, call);
 		return ret;
 	case VIRTIO_BLK_T_FLUSH:
@@ -266,7 +277,7 @@ static void blk_config(struct hcall_front *front, struct hcall_dev *dev, void *t
 		ilog2(max(info.u.block.physical_bytes /
 				  info.u.block.block_bytes, 1u));
 	config->min_io_size = to_virtio16(1 << config->physical_block_exp);
-	config->wce = READ_ONCE(front->writeback);
+	config->wce = !blk_through(front);
 	config->num_queues = to_virtio16(front->queues);
 	config->max_discard_sectors =
 		to_virtio32(info.u.block.max_discard_sectors);
