@@ -96,12 +96,16 @@ static s64 net_request(struct hcall_queue *queue, struct hcall_chain *chain,
 					     net_transmit(queue, chain, call);
 }
 
-static u32 net_room(struct hcall_queue *queue, struct hcall_call *call)
+static s64 net_room(struct hcall_queue *queue, struct hcall_call *call)
 {
+	s64 bytes;
+
 	if (queue->index != NET_RECEIVE ||
 	    !hcall_front_has(queue->front, VIRTIO_NET_F_MRG_RXBUF))
 		return 0;
-	return hcall_net_room(call, queue->front->unit);
+	/* A frame that comes just now has the queue run again. */
+	bytes = hcall_net_room(call, queue->front->unit);
+	return bytes ?: -HCALL_EAGAIN;
 }
 
 static u32 net_queues(const struct hcall_vm *vm)

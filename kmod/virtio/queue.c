@@ -445,10 +445,12 @@ static s64 queue_step(struct hcall_queue *queue, const struct rings *rings,
 		.nowait = virtio->unordered,
 	};
 	struct hcall_chain chain __uninitialized; /* queue_take() */
-	u32 room = virtio->room ? virtio->room(queue, &call) : 0;
+	s64 room = virtio->room ? virtio->room(queue, &call) : 0;
 	s64 bytes;
 	int ret;
 
+	if (room < 0)
+		return 0;
 	do {
 		ret = queue_take(queue, rings, room, &chain);
 		if (ret > 0)

@@ -141,7 +141,8 @@ struct hcall_front {
  * @configure:    the driver has written to it.  Return: false: it may not
  * @room:         how many bytes the next answer has; requests are taken together
  *		  until they have room for it, and it is spread over as many as it
- *		  needs.  NULL or 0: each is answered by itself
+ *		  needs.  NULL or 0: each is answered by itself; negative: there is
+ *		  nothing to answer with
  * @request:      answer a request.  @call: vm, vcpu, door and nowait are set.
  *		  Context: as hcall_fn, and queue->lock is held unless it has been
  *		  deferred.
@@ -161,7 +162,7 @@ struct hcall_virtio {
 		       void *config);
 	bool (*configure)(struct hcall_front *front, u32 offset, u32 bytes,
 			  const u8 *from);
-	u32 (*room)(struct hcall_queue *queue, struct hcall_call *call);
+	s64 (*room)(struct hcall_queue *queue, struct hcall_call *call);
 	s64 (*request)(struct hcall_queue *queue, struct hcall_chain *chain,
 		       struct hcall_call *call);
 };
