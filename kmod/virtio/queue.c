@@ -95,14 +95,16 @@ static int queue_map(const struct hcall_queue *queue, struct rings *rings)
 
 /*
  * A descriptor is a piece of memory, or (INDIRECT) a table of more.
- * Return: 0; -EFAULT for whatever cannot be.
+ * Return: 0; -E2BIG: there are too many; -EFAULT for whatever cannot be.
  */
 static int chain_add(struct hcall_chain *chain, u64 gpa, u32 len, u16 flags)
 {
 	u32 n = chain->readable + chain->writable;
 
-	if (!len || n == HCALL_VIRTIO_MAX_SEGMENTS)
+	if (!len)
 		return -EFAULT;
+	if (n == HCALL_VIRTIO_MAX_SEGMENTS)
+		return -E2BIG;
 	if (flags & VRING_DESC_F_WRITE) {
 		chain->writable++;
 		chain->in += len;
@@ -128,6 +130,7 @@ static int chain_walk(struct hcall_queue *queue, const struct rings *rings,
 	u64 gpa, table = 0;
 	u16 flags;
 	u32 len;
+	int ret;
 
 	do {
 		if (i >= count || steps++ == count)
@@ -143,8 +146,9 @@ static int chain_walk(struct hcall_queue *queue, const struct rings *rings,
 		flags = from_virtio16(desc.flags);
 		i = from_virtio16(desc.next);
 		if (!(flags & VRING_DESC_F_INDIRECT)) {
-			if (chain_add(chain, gpa, len, flags))
-				return -EFAULT;
+			ret = chain_add(chain, gpa, len, flags);
+			if (ret)
+				return ret;
 			continue;
 		}
 		if (indirect || flags & VRING_DESC_F_NEXT ||
@@ -165,13 +169,16 @@ static int chain_walk(struct hcall_queue *queue, const struct rings *rings,
 
 /*
  * Take a request more into @chain.
- * Return: 1: next_avail is behind it; 0: there is none; -EFAULT.
+ * Return: 1: next_avail is behind it; 0: there is none; -E2BIG: there is no room
+ * for its descriptors; -EFAULT.
  */
 static int queue_take_one(struct hcall_queue *queue, const struct rings *rings,
 			  struct hcall_chain *chain)
 {
-	u64 in = chain->in;
+	u16 readable = chain->readable, writable = chain->writable;
+	u64 out = chain->out, in = chain->in;
 	u16 idx, head;
+	int ret;
 
 	if (get16(&idx, &rings->avail->idx))
 		return -EFAULT;
@@ -181,9 +188,16 @@ static int queue_take_one(struct hcall_queue *queue, const struct rings *rings,
 		return -EFAULT;
 	smp_rmb(); /* idx, then what it says is there */
 	if (get16(&head, &rings->avail->ring[queue->next_avail &
-					     (queue->size - 1)]) ||
-	    chain_walk(queue, rings, chain, head))
+					     (queue->size - 1)]))
 		return -EFAULT;
+	ret = chain_walk(queue, rings, chain, head);
+	if (ret) {
+		chain->readable = readable;
+		chain->writable = writable;
+		chain->out = out;
+		chain->in = in;
+		return ret;
+	}
 	chain->part[chain->parts].head = head;
 	chain->part[chain->parts++].in = chain->in - in;
 	queue->next_avail++;
@@ -207,6 +221,9 @@ static int queue_take(struct hcall_queue *queue, const struct rings *rings,
 		ret = queue_take_one(queue, rings, chain);
 	} while (ret > 0 && chain->in < room &&
 		 chain->parts < HCALL_CHAIN_PARTS);
+	/* Not more than there is room for, then. */
+	if (ret == -E2BIG && chain->parts)
+		return 1;
 	/* Not enough yet: the guest will say when there is more. */
 	if (!ret)
 		queue->next_avail -= chain->parts;
