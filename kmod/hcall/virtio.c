@@ -161,6 +161,8 @@ static s64 front_reset(struct hcall_front *front, struct kvm_vcpu *vcpu)
 	lockdep_assert_held(&front->lock);
 	/* No wake-up starts a queue again. */
 	atomic_andnot(VIRTIO_CONFIG_S_DRIVER_OK, &front->status);
+	/* Nor does the guest set one up, should we not get to the end. */
+	atomic_or(VIRTIO_CONFIG_S_NEEDS_RESET, &front->status);
 	front_stop(front);
 	if (wait_event_interruptible(front->vm->workers.idle, front_idle(front)))
 		return -HCALL_EINTR;
@@ -238,6 +240,7 @@ static struct hcall_front *front_lock(struct hcall_vm *vm,
 static s64 virtio_device(struct hcall_call *call)
 {
 	struct hcall_virtio_device info = {};
+	struct hcall_front *front;
 	struct target target;
 	u64 bytes = call->args[2];
 	int ret;
@@ -248,7 +251,9 @@ static s64 virtio_device(struct hcall_call *call)
 	if (ret)
 		return ret;
 	info.device_id = target.virtio->device_id;
-	info.queues = target.virtio->queues(call->vm);
+	/* As many as there were vCPUs when it was first used. */
+	front = READ_ONCE(*target.slot);
+	info.queues = front ? front->queues : target.virtio->queues(call->vm);
 	info.max_size = HCALL_VIRTIO_MAX_SIZE;
 	info.config_bytes = target.virtio->config_bytes;
 	info.features = target_features(&target);
