@@ -525,7 +525,7 @@ static s64 queue_run(struct hcall_queue *queue, struct kvm_vcpu *vcpu, bool tell
 
 /**
  * hcall_queue_kick() - answer what can be answered
- * @queue: its front's status has DRIVER_OK
+ * @queue: any; without DRIVER_OK, which will look at it, nothing is done
  * @vcpu:  the caller; NULL on a worker
  * @tell:  the caller tells the guest by its result, if all is done
  *
@@ -536,14 +536,18 @@ static s64 queue_run(struct hcall_queue *queue, struct kvm_vcpu *vcpu, bool tell
 s64 hcall_queue_kick(struct hcall_queue *queue, struct kvm_vcpu *vcpu, bool tell)
 {
 	struct hcall_front *front = queue->front;
+	u32 status;
 	s64 ret;
 
 	if (mutex_lock_interruptible(&queue->lock))
 		return -HCALL_EINTR;
+	status = atomic_read(&front->status);
 	if (!queue->ready) {
 		ret = -HCALL_EINVAL;
-	} else if (atomic_read(&front->status) & VIRTIO_CONFIG_S_NEEDS_RESET) {
+	} else if (status & VIRTIO_CONFIG_S_NEEDS_RESET) {
 		ret = -HCALL_EIO;
+	} else if (!(status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+		ret = 0;
 	} else {
 		ret = queue_run(queue, vcpu, tell);
 		if (ret == -HCALL_EIO)
