@@ -24,6 +24,7 @@ static const struct {
 	[STATS_INPUT] = { "input", HCALL_CLASS_INPUT },
 	[STATS_NET] = { "net", HCALL_CLASS_NET },
 	[STATS_EVENT] = { "event", HCALL_CLASS_EVENT },
+	[STATS_VIRTIO] = { "virtio", HCALL_CLASS_VIRTIO },
 	[STATS_OTHER] = { "other", HCALL_CLASS_USER_LAST },
 };
 
