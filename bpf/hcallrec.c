@@ -22,8 +22,9 @@
 #define MAX_FILE      ((1u << 29) - BEHIND)
 #define BEHIND	      (2u * HCALLREC_MAX_RECORD)
 
-/* HCALL_AFTER_FORWARD of hcall.bpf.h. */
+/* HCALL_AFTER_FORWARD and HCALL_DOOR_QUEUE of hcall.bpf.h. */
 #define AFTER_FORWARD 3
+#define DOOR_QUEUE    3
 
 static const char *path; /* FILE */
 
@@ -138,6 +139,7 @@ static struct {
 	__u64 calls;
 	__u64 vms;
 	bool failed;
+	bool queues; /* the guest uses virtqueues: no more calls */
 } out;
 
 static void put(const void *data, size_t bytes)
@@ -199,6 +201,19 @@ static void end_file(__u64 lost)
 	}
 }
 
+/* What is done in virtqueues is not a call's, and nobody tells of it. */
+static void look_for_queues(const struct hcallrec_call *call)
+{
+	if (out.queues ||
+	    (call->door != DOOR_QUEUE &&
+	     hcallrec_function(call->nr).replay != HCALLREC_QUEUES))
+		return;
+	out.queues = true;
+	tool_say("call %llu, %s: the guest uses virtqueues, and what the host "
+		 "does there cannot be recorded; the recording ends before it",
+		 out.calls + 1, tool_call_name(call->nr));
+}
+
 /* What is in the ring goes to the file. */
 static void drain(struct hcallrec_bpf *skel, char *ring)
 {
@@ -211,10 +226,13 @@ static void drain(struct hcallrec_bpf *skel, char *ring)
 		bytes = __atomic_load_n(&record->bytes, __ATOMIC_ACQUIRE);
 		if (!bytes)
 			return;
-		put(record, bytes);
+		if (record->type == HCALLREC_CALL)
+			look_for_queues((void *)record);
+		if (record->type != HCALLREC_CALL || !out.queues)
+			put(record, bytes);
 		if (record->type == HCALLREC_VM)
 			out.vms++;
-		if (record->type == HCALLREC_CALL)
+		if (record->type == HCALLREC_CALL && !out.queues)
 			say_limits((void *)record, ++out.calls);
 		memset(record, 0, bytes);
 		__atomic_store_n(&skel->bss->tail, skel->bss->tail + bytes,
@@ -244,7 +262,7 @@ static struct hcallrec_bpf *open_recorder(void)
 
 static int end_record(__u64 lost, __u32 before)
 {
-	bool bad = lost || out.failed || !out.vms;
+	bool bad = lost || out.failed || out.queues || !out.vms;
 
 	if (tool.json) {
 		struct json_object *line = json_object_new_object();
@@ -338,7 +356,8 @@ static int run_record(int argc, char **argv)
 	tool_expect_vm(&skel->bss->tool_matched);
 	tool_release();
 	begin_file();
-	while (!out.failed && tool_wait(ring_buffer__epoll_fd(bell), 0)) {
+	while (!out.failed && !out.queues &&
+	       tool_wait(ring_buffer__epoll_fd(bell), 0)) {
 		ring_buffer__consume(bell);
 		drain(skel, ring);
 		if (!skel->bss->lost || told)

@@ -174,6 +174,7 @@ enum hcallrec_replay {
 	HCALLREC_OUTPUT, /* let through, as much as recorded: users shall see it */
 	HCALLREC_LEAVE, /* let through: the guest ends */
 	HCALLREC_ELEMENTS, /* let through: its elements are calls */
+	HCALLREC_QUEUES, /* never in a recording: what follows comes by no call */
 };
 
 /**
@@ -280,6 +281,15 @@ hcallrec_function(__u32 nr)
 		SAYS(0xf);
 	case HCALL_EVENT_RAISE:
 		SAYS(0x1);
+	case HCALL_VIRTIO_DEVICE:
+		WRITES(0x7, 1, 1);
+	case HCALL_VIRTIO_STATUS:
+	case HCALL_VIRTIO_FEATURES:
+	case HCALL_VIRTIO_QUEUE:
+	case HCALL_VIRTIO_KICK:
+	case HCALL_VIRTIO_CONFIG_READ:
+	case HCALL_VIRTIO_CONFIG_WRITE:
+		FUNCTION(HCALLREC_QUEUES, 0, 0, 0, 0);
 	default:
 		FUNCTION(HCALLREC_UNKNOWN, 0xf, 0, 0, 0);
 	}

@@ -93,6 +93,8 @@ static void sys_calls(void)
 	MAKE(SYS_PROBE, HCALL_CLASS_BLOCK, 0, 0, 0);
 	for (int i = 0; i < 5; i++)
 		MAKE(SYS_DEVICE, i, BUF, i ? 128 : 64, 0);
+	MAKE(VIRTIO_DEVICE, HCALL_VIRTIO_RNG, BUF, 64, 0);
+	MAKE(VIRTIO_DEVICE, HCALL_VIRTIO_DEV(HCALL_CLASS_TIMER, 0), BUF, 64, 0);
 	MAKE(SYS_RANDOM, BUF, 31, 0, 0);
 	MAKE(SYS_RANDOM, BUF, HCALL_RANDOM_MAX_BYTES, 0, 0);
 	MAKE(SYS_RANDOM, TILES + 4000, 4096, 0, 0);
@@ -500,6 +502,19 @@ static void pending(char **args)
 	says("pending", 0);
 }
 
+/* queues FUNCTION: of class virtio, after two calls that can be recorded. */
+static void queues(char **args)
+{
+	uint32_t nr = HCALL_NR(HCALL_CLASS_VIRTIO, number(args[0]));
+
+	start();
+	says("now", call(&vm, HCALL_TIMER_NOW, 0, 0, 0, 0));
+	says("device",
+	     call(&vm, HCALL_VIRTIO_DEVICE, HCALL_VIRTIO_RNG, BUF, 64, 0));
+	says("virtio", call(&vm, nr, HCALL_VIRTIO_RNG, BUF, 64, 0));
+	says("now", call(&vm, HCALL_TIMER_NOW, 0, 0, 0, 0));
+}
+
 /* forever: NOW, until somebody ends it. */
 static void forever(char **args)
 {
@@ -531,7 +546,8 @@ static const struct guest_command commands[] = {
 	{ "signals", signals, 2 }, { "smp", smp, 1 },
 	{ "less", less, 1 },	   { "forward", forward, 1 },
 	{ "forever", forever, 0 }, { "twice", twice, 1 },
-	{ "pending", pending, 1 }, { 0 },
+	{ "pending", pending, 1 }, { "queues", queues, 1 },
+	{ 0 },
 };
 
 int main(int argc, char **argv)
