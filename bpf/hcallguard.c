@@ -104,7 +104,8 @@ static bool parse_what(char *what, struct guard_match *match)
 	class_id = tool_class(what);
 	if (class_id < 0)
 		return wrong("'%s' is no class; there are sys, console, block, "
-			     "timer, input, net, event, 0 to 255, and all",
+			     "timer, input, net, event, virtio, 0 to 255, and "
+			     "all",
 			     what);
 	match->class_id = class_id;
 	if (!dot)

@@ -150,6 +150,9 @@ static const struct {
 	[HCALL_CLASS_EVENT] = { "event",
 				{ "page", "next", "wait", "mask", "route",
 				  "raise" } },
+	[HCALL_CLASS_VIRTIO] = { "virtio",
+				 { "device", "status", "features", "queue",
+				   "kick", "config_read", "config_write" } },
 };
 
 #define NR_CLASSES (sizeof(classes) / sizeof(*classes))
@@ -223,7 +226,8 @@ const char *tool_error_name(__s64 result)
 
 const char *tool_door_name(__u32 door)
 {
-	static const char *const names[] = { "register", "batch", "async" };
+	static const char *const names[] = { "register", "batch", "async",
+					     "queue" };
 	char *name = a_buffer();
 
 	if (door < sizeof(names) / sizeof(*names))
@@ -353,7 +357,7 @@ static const struct argp_option filter_options[] = {
 	VM_OPTION,
 	{ "class", 'c', "CLASS", 0,
 	  "Only calls of this class: sys, console, block, timer, input, net, "
-	  "event, or a number; can be repeated",
+	  "event, virtio, or a number; can be repeated",
 	  0 },
 	{ "unit", 'u', "UNIT", 0,
 	  "Only calls of the console, disk, input device or interface with "
@@ -384,8 +388,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		if (class_id < 0)
 			argp_error(state,
 				   "'%s' is no class; there are sys, console, "
-				   "block, timer, input, net, event, and 0 to "
-				   "255",
+				   "block, timer, input, net, event, virtio, "
+				   "and 0 to 255",
 				   arg);
 		tool.classes[class_id >> 6] |= 1ull << (class_id & 63);
 		return 0;

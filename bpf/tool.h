@@ -193,7 +193,7 @@ const char *tool_class_name(__u32 class_id); /* "block", "0xe1"; "?": none */
 const char *tool_function_name(__u32 nr); /* "read", "7" */
 const char *tool_call_name(__u32 nr); /* "block.read", "0xe1.7" */
 const char *tool_error_name(__s64 result); /* "EIO", "-7" */
-const char *tool_door_name(__u32 door); /* "register", "batch", "async" */
+const char *tool_door_name(__u32 door); /* "register", "queue" */
 
 /* HCALL_CLASS_* of a name or number, or -1. */
 int tool_class(const char *text);
