@@ -293,7 +293,7 @@ static bool walk_start(struct walk *walk, const struct hcall_call *call,
 	return true;
 }
 
-/* Return: how many bytes, at most @len, are at @gpa; the walk is behind them. */
+/* Return: how many bytes, at most @len, are at @gpa; next comes another piece. */
 static u64 walk_next(struct walk *walk, u64 len, u64 *gpa)
 {
 	u64 part = min(walk->segment->len - walk->skip, len);

@@ -130,7 +130,7 @@ static bool workers_busy(struct hcall_workers *workers)
  * One more is started if all that there are have something to do.  No thread is
  * made for a process with a signal, which would take it.
  *
- * Context: a vCPU's thread.
+ * Context: a vCPU's thread, or a worker; may sleep.
  * Return: 0, or a negated HCALL_E* if there is none at all.
  */
 int hcall_workers_start(struct hcall_vm *vm)

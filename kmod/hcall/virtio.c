@@ -4,11 +4,11 @@
  * queues (Virtual I/O Device 1.2, 3.1 and 4), as virtio-ccw does with channel
  * commands.
  *
- * A device's front is made when the guest first asks for its status, and stays
- * until the device goes.  A queue runs in kick()'s own thread, see
- * virtio/queue.c.
+ * A device's front is made by the first call that changes anything or reads the
+ * configuration, and stays until the device goes.  A queue runs in the thread of
+ * the vCPU that kicks, see virtio/queue.c.
  *
- * Locks: front->lock, then queue->lock, then those of services.
+ * Locks: front->lock, then queue->lock, then workers->start or those of services.
  */
 #include <linux/cleanup.h>
 #include <linux/sched/signal.h>
@@ -177,6 +177,8 @@ static s64 front_reset(struct hcall_front *front, struct kvm_vcpu *vcpu)
 /**
  * hcall_front_free() - the device goes
  * @front: that no call can find any more, nor a file wake; or NULL
+ *
+ * Context: not on a worker; waits for requests that workers have or will have.
  */
 void hcall_front_free(struct hcall_front *front)
 {
@@ -375,6 +377,7 @@ static int front_add_queue(struct hcall_front *front, u32 i,
 		if (!queue)
 			return -HCALL_ENOMEM;
 		hcall_queue_init(queue, front, i);
+		/* Who finds it without front->lock finds it made. */
 		smp_store_release(&front->queue[i], queue);
 	}
 	return hcall_queue_set(queue, info);
@@ -419,6 +422,7 @@ static s64 virtio_kick(struct hcall_call *call)
 	front = READ_ONCE(*target.slot);
 	if (!front || i >= front->queues)
 		return -HCALL_EINVAL;
+	/* Against front_add_queue(). */
 	queue = smp_load_acquire(&front->queue[array_index_nospec(i, front->queues)]);
 	if (!queue)
 		return -HCALL_EINVAL;

@@ -83,7 +83,10 @@ static s64 blk_transfer(struct hcall_queue *queue, struct hcall_chain *chain,
 	return 0;
 }
 
-/* DISCARD and WRITE_ZEROES have ranges for data. */
+/*
+ * DISCARD and WRITE_ZEROES have ranges for data.  The call DISCARD takes no flags,
+ * and ignores its fourth argument.
+ */
 static s64 blk_ranges(struct hcall_queue *queue, struct hcall_chain *chain,
 		      struct hcall_call *call, u32 type)
 {
@@ -129,7 +132,6 @@ static s64 blk_ranges(struct hcall_queue *queue, struct hcall_chain *chain,
 	return 0;
 }
 
-/* DISCARD has three arguments; the fourth of WRITE_ZEROES is its flags. */
 static s64 blk_flush(struct hcall_queue *queue, struct hcall_call *call)
 {
 	return blk_call(queue, call, VIRTIO_BLK_T_FLUSH, 0, 0, 0);

@@ -204,7 +204,10 @@ static int queue_take_one(struct hcall_queue *queue, const struct rings *rings,
 	return 1;
 }
 
-/* With room for @room bytes, if not 0, else as they come; return: the same. */
+/*
+ * Take as many requests as have room for @room bytes, or one.
+ * Return: as queue_take_one(); 0: not enough, and @chain->parts is how many.
+ */
 static int queue_take(struct hcall_queue *queue, const struct rings *rings,
 		      u32 room, struct hcall_chain *chain)
 {
@@ -447,8 +450,9 @@ static bool queue_defer(struct hcall_queue *queue,
 /* ---- Running a queue ------------------------------------------------------------ */
 
 /*
- * Return: bytes moved by one request, or -HCALL_E*: -HCALL_EIO: the driver lies.
- * 0: there is no request, or nothing to answer it with.
+ * Return: bytes of the buffers of one request, which has been answered or
+ * deferred; 0: there is no request, or nothing to answer it with; -HCALL_EINTR;
+ * -HCALL_EIO: the driver lies.
  */
 static s64 queue_step(struct hcall_queue *queue, const struct rings *rings,
 		      struct kvm_vcpu *vcpu)
@@ -621,8 +625,8 @@ int hcall_queue_set(struct hcall_queue *queue,
  * hcall_queue_stop() - let go of a queue
  * @queue: in use or not
  *
- * Its memory is not touched any more, but that of requests in the hands of
- * workers may be.
+ * Its rings are not touched any more, but buffers of requests that workers have
+ * may be.
  */
 void hcall_queue_stop(struct hcall_queue *queue)
 {

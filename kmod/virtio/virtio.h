@@ -24,21 +24,22 @@
 
 #define HCALL_QUEUE_IOVS (HCALL_VIRTIO_MAX_SEGMENTS + 8)
 
-/* Requests that one answer is spread over: as many as the longest frame needs. */
+/* Requests that one answer is spread over: enough for any frame in pieces of 1 KiB. */
 #define HCALL_CHAIN_PARTS 64
 
 /**
  * struct hcall_chain - a request in a queue: its buffers
- * @parts:    how many requests it is in truth, each with
- * @part.head: its name
+ * @parts:    how many requests it is in truth
+ * @part:     what each of them has
+ * @part.head: its first descriptor, by which the guest knows it
  * @part.in:  bytes that may be written to it
  * @readable: pieces that the device reads, the first of @segment
  * @writable: pieces that it writes, the next ones
  * @out:      bytes of the former
  * @in:       bytes of the latter
  * @segment:  copied from guest memory, which is not looked at again
- * @iov:      HCALL_QUEUE_IOVS, for whoever makes a call
- * @memory:   the same
+ * @iov:      HCALL_QUEUE_IOVS of them, for @memory
+ * @memory:   what hcall_chain_memory() lets a call see
  */
 struct hcall_chain {
 	u16 parts;
@@ -59,9 +60,9 @@ struct hcall_chain {
  * struct hcall_queue - a split virtqueue (virtio 1.2, 2.7)
  * @front:      whose
  * @index:      its number
- * @lock:       protects what follows
+ * @lock:       protects what follows, but @work; see hcall_front_wake() for @ready
  * @work:       look for requests
- * @ready:      there is one
+ * @ready:      the guest has said where it is
  * @size:       descriptors
  * @channel:    fires when buffers have been used
  * @desc:       descriptor table, guest-physical
@@ -71,7 +72,7 @@ struct hcall_chain {
  * @next_used:  of the next answer in the used ring
  * @told:       @next_used when the guest was told the last time
  * @done:       bytes of the next request that have been moved already
- * @segment:    of the chain that is looked at
+ * @segment:    of the request that is looked at
  * @iov:        the same
  */
 struct hcall_queue {
@@ -99,16 +100,18 @@ struct hcall_queue {
  * @virtio:    the kind
  * @unit:      first argument of the calls of its class
  * @channel:   the device's own: configuration changes
- * @waits:     see struct hcall_dev
+ * @waits:     copied from struct hcall_dev, which goes before
  * @name:      the same
- * @lock:      of FEATURES, QUEUE and changes of @status by the guest
- * @status:    virtio's bits; changed by atomic operations
+ * @lock:      one call at a time, but KICK and looking at @status; protects
+ *	       @features, @select and changes of @queue, all of which others may read
+ * @status:    virtio's bits; a queue that breaks changes it, too: atomic operations
  * @features:  that were chosen
  * @select:    written to the configuration of input
  * @writeback: written to the configuration of blk
- * @inflight:  requests in the hands of workers, who then wake vm->workers.idle
+ * @inflight:  requests that workers have or will have; who takes the last one
+ *		wakes vm->workers.idle
  * @queues:    elements of @queue
- * @queue:     NULL until set up for the first time
+ * @queue:     each NULL until set up for the first time, then there for good
  */
 struct hcall_front {
 	struct hcall_vm *vm;
@@ -144,11 +147,12 @@ struct hcall_front {
  *		  needs.  NULL or 0: each is answered by itself; negative: there is
  *		  nothing to answer with
  * @request:      answer a request.  @call: vm, vcpu, door and nowait are set.
- *		  Context: as hcall_fn, and queue->lock is held unless it has been
- *		  deferred.
- *		  Return: bytes written; or, and then nothing has changed,
- *		  HCALL_DEFER if @call->nowait, -HCALL_EAGAIN: there is nothing to
- *		  move, -HCALL_EINTR; -HCALL_EFAULT: the driver lies
+ *		  Context: as hcall_fn; queue->lock is held, but not on a worker to
+ *		  which it was deferred.
+ *		  Return: bytes written; HCALL_DEFER, if @call->nowait, or
+ *		  -HCALL_EINTR: to be called again, from the beginning;
+ *		  -HCALL_EAGAIN: there is nothing to move; -HCALL_EFAULT: the
+ *		  driver lies.  One that was deferred has only the first and the last
  */
 struct hcall_virtio {
 	u32 device_id;
