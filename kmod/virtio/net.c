@@ -68,7 +68,8 @@ static s64 net_receive(struct hcall_queue *queue, struct hcall_chain *chain,
 	u16 parts;
 	s64 ret;
 
-	if (chain->out)
+	/* Without room for a frame none would ever be taken, nor be lost. */
+	if (chain->out || room <= sizeof(struct hcall_net_header))
 		return -HCALL_EFAULT;
 	hcall_chain_memory(chain, ITER_DEST, 0, room, call, &gpa);
 	do {
