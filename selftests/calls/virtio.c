@@ -1901,6 +1901,38 @@ static void net_merged(uint32_t all)
 	CHECK_EQ(status(NET, GET), RUNNING);
 }
 
+/* Buffers of the wrong kind, and without room for any frame. */
+static void net_lies(void)
+{
+	static const struct {
+		bool out;
+		struct piece piece;
+	} rows[] = {
+		{ false, OUT(DATA, 2000) }, { false, IN(DATA, 12) },
+		{ false, IN(DATA, 1) },	    { false, IN(HOLE, 2000) },
+		{ false, IN(ROM, 2000) },   { true, IN(DATA, 100) },
+		{ true, OUT(HOLE, 100) },
+	};
+
+	for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int64_t ret = 0;
+
+		net_start(0);
+		usleep(10000);
+		put(rows[i].out ? &tx : &rx, &rows[i].piece, 1);
+		ret = kick(rows[i].out ? &tx : &rx);
+		CHECK_EQ(ret, -HCALL_EIO);
+		CHECK_EQ(status(NET, GET), RUNNING | NEEDS_RESET);
+		CHECK_EQ(kick_flags(&rx, 0), -HCALL_EIO);
+		CHECK_EQ(kick_flags(&tx, 0), -HCALL_EIO);
+	}
+	net_start(0);
+	put_slot(0, 2000);
+	CHECK_EQ(kick(&rx), 0);
+	net_arrives(100, 3);
+	CHECK_EQ(answer(&rx).len, HEADER + 100);
+}
+
 static void net_pipes(void)
 {
 	struct virtio_net_config c;
@@ -1938,6 +1970,7 @@ static void net_pipes(void)
 	CHECK_EQ(answer(&tx).len, 0);
 	CHECK_EQ(answer(&tx).len, 0);
 	net_merged(4096 + HEADER);
+	net_lies();
 	teardown_pipes();
 }
 
@@ -1988,6 +2021,7 @@ static void net_tap(void)
 		net_start(0);
 		net_both();
 		net_merged(0);
+		net_lies();
 		if (vnet) {
 			net_start(BIT(VIRTIO_NET_F_CSUM) |
 				  BIT(VIRTIO_NET_F_GUEST_CSUM) |
@@ -3215,6 +3249,7 @@ struct kicker {
 	struct vcpu *vcpu;
 	struct queue *q;
 	atomic_long told, failed;
+	int64_t error; /* the last */
 };
 
 static atomic_bool kick_ends;
@@ -3231,8 +3266,10 @@ static void *kick_thread(void *arg)
 		ret = call_run(k->vcpu);
 		if (ret == 1)
 			k->told++;
-		else if (ret && ret != -HCALL_EAGAIN)
-			k->failed++;
+		if (ret >= 0 || ret == -HCALL_EAGAIN)
+			continue;
+		k->failed++;
+		k->error = ret;
 	}
 	return NULL;
 }
@@ -3271,6 +3308,8 @@ static void two_kickers(void)
 	CHECK_EQ(kick(&q), 0);
 	CHECK(!answered(&q));
 	printf("# told %ld and %ld times\n", k[0].told, k[1].told);
+	CHECK_EQ(k[0].error, 0);
+	CHECK_EQ(k[1].error, 0);
 	CHECK_EQ(k[0].failed + k[1].failed, 0);
 	CHECK(k[0].told + k[1].told > 0);
 	teardown();
