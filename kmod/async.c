@@ -3,9 +3,11 @@
  * Asynchronous batches.
  *
  * A batch is copied whole when it is submitted, and never read again.  What
- * needs no waiting is done at once, in the vCPU's thread; the rest goes to a
- * worker, element by element.
+ * needs no waiting is done at once, in the vCPU's thread; the rest is done by one
+ * worker at a time, batch by batch and element by element: who records the calls
+ * finds them in one order.
  */
+#include <linux/cleanup.h>
 #include <linux/err.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
@@ -15,7 +17,7 @@
 
 /**
  * struct async_batch - a batch on its way
- * @work:   its next element
+ * @node:   in vm->batches.list
  * @vm:     whose
  * @gpa:    of the guest's array
  * @channel: fires when all is done
@@ -25,7 +27,7 @@
  * @ops:    the guest's elements as they were at submission
  */
 struct async_batch {
-	struct hcall_work work;
+	struct list_head node;
 	struct hcall_vm *vm;
 	u64 gpa;
 	u32 channel;
@@ -59,25 +61,37 @@ static void async_finish(struct async_batch *batch)
 	struct hcall_vm *vm = batch->vm;
 
 	/* A guest that has seen the event may submit the next. */
-	atomic_dec(&vm->batches);
+	atomic_dec(&vm->batches.pending);
 	hcall_fire(vm, batch->channel);
 	kvfree(batch);
 }
 
-static bool async_work(struct hcall_work *work)
+static struct async_batch *async_first(struct hcall_vm *vm)
 {
-	struct async_batch *batch = container_of(work, struct async_batch, work);
-
-	async_element(batch, false);
-	if (batch->next < batch->count)
-		return true;
-	async_finish(batch);
-	return false;
+	guard(spinlock)(&vm->batches.lock);
+	return list_first_entry_or_null(&vm->batches.list, struct async_batch,
+					node);
 }
 
-static void async_drop(struct hcall_work *work)
+static void async_unlink(struct async_batch *batch)
 {
-	kvfree(container_of(work, struct async_batch, work));
+	guard(spinlock)(&batch->vm->batches.lock);
+	list_del(&batch->node);
+}
+
+static enum hcall_work_state async_work(struct hcall_work *work)
+{
+	struct hcall_vm *vm = container_of(work, struct hcall_vm, batches.work);
+	struct async_batch *batch = async_first(vm);
+
+	if (!batch)
+		return HCALL_WORK_DONE;
+	async_element(batch, false);
+	if (batch->next == batch->count) {
+		async_unlink(batch);
+		async_finish(batch);
+	}
+	return HCALL_WORK_MORE;
 }
 
 /**
@@ -96,7 +110,7 @@ s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count,
 	struct async_batch *batch;
 	s64 ret;
 
-	if (atomic_inc_return(&vm->batches) > HCALL_BATCH_MAX_PENDING) {
+	if (atomic_inc_return(&vm->batches.pending) > HCALL_BATCH_MAX_PENDING) {
 		ret = -HCALL_EAGAIN;
 		goto pending;
 	}
@@ -105,7 +119,6 @@ s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count,
 		ret = -HCALL_ENOMEM;
 		goto pending;
 	}
-	hcall_work_init(&batch->work, async_work, async_drop);
 	batch->vm = vm;
 	batch->gpa = gpa;
 	batch->channel = channel;
@@ -129,12 +142,33 @@ s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count,
 		async_finish(batch);
 		return count;
 	}
-	hcall_work_queue(vm, &batch->work);
+	scoped_guard(spinlock, &vm->batches.lock)
+		list_add_tail(&batch->node, &vm->batches.list);
+	hcall_work_queue(vm, &vm->batches.work);
 	return count;
 
 batch:
 	kvfree(batch);
 pending:
-	atomic_dec(&vm->batches);
+	atomic_dec(&vm->batches.pending);
 	return ret;
+}
+
+void hcall_async_init(struct hcall_vm *vm)
+{
+	spin_lock_init(&vm->batches.lock);
+	INIT_LIST_HEAD(&vm->batches.list);
+	hcall_work_init(&vm->batches.work, async_work, NULL);
+}
+
+/**
+ * hcall_async_drop() - forget what has not been done
+ * @vm: unbound, its workers stopped
+ */
+void hcall_async_drop(struct hcall_vm *vm)
+{
+	struct async_batch *batch, *next;
+
+	list_for_each_entry_safe(batch, next, &vm->batches.list, node)
+		kvfree(batch);
 }

@@ -163,24 +163,37 @@ struct hcall_events {
 
 /* ---- Work ----------------------------------------------------------------- */
 
+/* What hcall_work.run() says. */
+enum hcall_work_state {
+	HCALL_WORK_DONE, /* nothing is left to do, until it is queued again */
+	HCALL_WORK_MORE, /* there is more to do */
+	HCALL_WORK_GONE, /* it is not there any more */
+};
+
 /**
- * struct hcall_work - something that a worker does
- * @node: in the list of the VM's work; else empty
- * @run:  do it; inside kvm->srcu; may sleep.  Return: true: there is more to do;
- *	  false: it is done, and may be gone
- * @drop: it will never be run; or NULL
+ * struct hcall_work - something that workers do, one of them at a time
+ * @node:  in the list of the VM's work; else empty
+ * @runs:  a worker is doing it
+ * @again: it has been queued meanwhile
+ * @run:   do it; inside kvm->srcu; may sleep
+ * @drop:  it will never be run; or NULL
  */
 struct hcall_work {
 	struct list_head node;
-	bool (*run)(struct hcall_work *work);
+	bool runs;
+	bool again;
+	enum hcall_work_state (*run)(struct hcall_work *work);
 	void (*drop)(struct hcall_work *work);
 };
 
-static inline void hcall_work_init(struct hcall_work *work,
-				   bool (*run)(struct hcall_work *work),
-				   void (*drop)(struct hcall_work *work))
+static inline void
+hcall_work_init(struct hcall_work *work,
+		enum hcall_work_state (*run)(struct hcall_work *work),
+		void (*drop)(struct hcall_work *work))
 {
 	INIT_LIST_HEAD(&work->node);
+	work->runs = false;
+	work->again = false;
 	work->run = run;
 	work->drop = drop;
 }
@@ -243,7 +256,7 @@ struct hcall_workers {
  * @timer_lock: one ARM or CANCEL at a time
  * @rng:       virtqueues of the device that is none of @dev, see virtio/
  * @workers:   for what must wait
- * @batches:   asynchronous ones on their way, at most HCALL_BATCH_MAX_PENDING
+ * @batches:   asynchronous ones on their way, see async.c
  * @node:      in the list of VMs that bpf.c keeps
  * @told:      a bit for each set of programs that knows of this VM
  */
@@ -267,7 +280,12 @@ struct hcall_vm {
 
 	struct hcall_front *rng;
 	struct hcall_workers workers;
-	atomic_t batches;
+	struct {
+		atomic_t pending; /* at most HCALL_BATCH_MAX_PENDING */
+		spinlock_t lock; /* protects list */
+		struct list_head list; /* that no vCPU could finish */
+		struct hcall_work work;
+	} batches;
 
 	struct list_head node;
 	u32 told;
@@ -478,6 +496,8 @@ int hcall_vm_init(void);
 void hcall_vm_exit(void);
 
 /* async.c */
+void hcall_async_init(struct hcall_vm *vm);
+void hcall_async_drop(struct hcall_vm *vm);
 s64 hcall_async_submit(struct hcall_call *call, u64 gpa, u32 count,
 		       u32 channel);
 

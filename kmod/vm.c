@@ -44,6 +44,7 @@ static int vm_open(struct inode *inode, struct file *file)
 	mutex_init(&vm->lock);
 	hcall_events_init(vm);
 	hcall_workers_init(vm);
+	hcall_async_init(vm);
 	file->private_data = vm;
 	return 0;
 }
@@ -72,6 +73,7 @@ static int vm_release(struct inode *inode, struct file *file)
 	if (vm->vm_file) {
 		hcall_hook_unbind(vm);
 		hcall_workers_stop(vm);
+		hcall_async_drop(vm);
 		hcall_bpf_unbind(vm);
 	}
 	hcall_timers_free(vm);

@@ -4,9 +4,8 @@
  *
  * They are threads of the launcher's own process (vhost_task), so that they have
  * its memory, cgroup and death.  A piece of work is on the VM's list or in the
- * hands of one worker; in both states it can be queued again, and is then done
- * once more.  A worker enters kvm->srcu for each piece, as a vCPU does for each
- * call.
+ * hands of one worker, never of two; what is queued while it is done is done once
+ * more.  A worker enters kvm->srcu for each piece, as a vCPU does for each call.
  *
  * Order on teardown: no call can start a worker any more (hcall_hook_unbind()),
  * then each stops after its current piece, then what is left is dropped.
@@ -27,8 +26,10 @@ static struct hcall_work *worker_take(struct hcall_worker *worker)
 	guard(spinlock_irqsave)(&workers->lock);
 	work = list_first_entry_or_null(&workers->queue, struct hcall_work,
 					node);
-	if (work)
+	if (work) {
 		list_del_init(&work->node);
+		work->runs = true;
+	}
 	worker->work = work;
 	return work;
 }
@@ -53,7 +54,7 @@ static bool worker_run(void *data)
 	struct hcall_worker *worker = data;
 	struct hcall_workers *workers = worker->workers;
 	struct hcall_work *work = worker_take(worker);
-	bool more;
+	enum hcall_work_state state;
 	int idx;
 
 	if (!work)
@@ -65,13 +66,16 @@ static bool worker_run(void *data)
 			workers_wake_one(workers);
 	}
 	idx = hcall_vm_enter(workers->vm);
-	more = work->run(work);
+	state = work->run(work);
 	hcall_vm_leave(workers->vm, idx);
 	scoped_guard(spinlock_irqsave, &workers->lock) {
-		/* Unless @more, it may be gone. */
-		if (more && list_empty(&work->node))
-			list_add_tail(&work->node, &workers->queue);
 		worker->work = NULL;
+		if (state != HCALL_WORK_GONE) {
+			if (state == HCALL_WORK_MORE || work->again)
+				list_add_tail(&work->node, &workers->queue);
+			work->runs = false;
+			work->again = false;
+		}
 	}
 	wake_up_all(&workers->idle);
 	cond_resched();
@@ -143,7 +147,7 @@ int hcall_workers_start(struct hcall_vm *vm)
 	    !workers_busy(workers))
 		return 0;
 	guard(mutex)(&workers->start);
-	if (workers->started == HCALL_WORKERS)
+	if (workers->started == HCALL_WORKERS || !workers_busy(workers))
 		return 0;
 	worker = &workers->worker[workers->started];
 	worker->workers = workers;
@@ -177,6 +181,10 @@ void hcall_work_queue(struct hcall_vm *vm, struct hcall_work *work)
 	scoped_guard(spinlock_irqsave, &workers->lock) {
 		if (!list_empty(&work->node))
 			return;
+		if (work->runs) {
+			work->again = true;
+			return;
+		}
 		if (!workers->stopped) {
 			list_add_tail(&work->node, &workers->queue);
 			workers_wake_one(workers);
@@ -194,6 +202,7 @@ static bool work_idle(struct hcall_workers *workers, struct hcall_work *work)
 
 	guard(spinlock_irqsave)(&workers->lock);
 	list_del_init(&work->node);
+	work->again = false;
 	for (i = 0; i < workers->started; i++) {
 		if (workers->worker[i].work == work)
 			return false;

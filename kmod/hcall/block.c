@@ -193,6 +193,18 @@ static noinline ssize_t block_bounce(struct hcall_call *call,
 	return done ?: ret;
 }
 
+/* Can direct I/O not use this memory?  Each of its pieces has whole blocks. */
+static bool block_misaligned(const struct hcall_call *call,
+			     const struct block_disk *disk,
+			     const struct iov_iter *iter)
+{
+	u32 mask = disk->memory_mask;
+
+	if (call->segments)
+		mask |= disk->block_bytes - 1;
+	return iov_iter_alignment(iter) & mask;
+}
+
 /* The guest's result for @done bytes or an error: whole blocks, or nothing. */
 static s64 block_count(const struct block_disk *disk, ssize_t done)
 {
@@ -222,8 +234,8 @@ static __always_inline s64 block_transfer(struct hcall_call *call, unsigned int 
 		return -HCALL_EFAULT;
 
 	if (unlikely(partial || (range.disk->memory_mask &&
-				 iov_iter_alignment(&buffer.iter) &
-					 range.disk->memory_mask))) {
+				 block_misaligned(call, range.disk,
+						  &buffer.iter)))) {
 		if (call->nowait)
 			return HCALL_DEFER;
 		done = block_bounce(call, range, gpa, dir);

@@ -269,8 +269,9 @@ static s64 virtio_device(struct hcall_call *call)
 static s64 status_set(struct hcall_front *front, struct kvm_vcpu *vcpu,
 		      u32 status)
 {
-	u32 was = atomic_read(&front->status);
-	u32 new = status & ~was;
+	u32 was = atomic_read(&front->status) & VIRTIO_STATUS;
+	/* A driver may write back what the host has set. */
+	u32 new = status & ~(was | VIRTIO_CONFIG_S_NEEDS_RESET);
 	s64 ret = 0;
 	u32 i;
 

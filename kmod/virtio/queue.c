@@ -220,6 +220,7 @@ static int queue_take(struct hcall_queue *queue, const struct rings *rings,
 	chain->in = 0;
 	chain->segment = queue->segment;
 	chain->iov = queue->iov;
+	chain->iovs = HCALL_QUEUE_IOVS;
 	do {
 		ret = queue_take_one(queue, rings, chain);
 	} while (ret > 0 && chain->in < room &&
@@ -227,7 +228,10 @@ static int queue_take(struct hcall_queue *queue, const struct rings *rings,
 	/* Not more than there is room for, then. */
 	if (ret == -E2BIG && chain->parts)
 		return 1;
-	/* Not enough yet: the guest will say when there is more. */
+	/* The guest has no more to give. */
+	if (!ret && chain->parts == queue->size)
+		return 1;
+	/* Not enough yet: it will say when there is more. */
 	if (!ret)
 		queue->next_avail -= chain->parts;
 	return ret;
@@ -371,7 +375,7 @@ void hcall_chain_memory(struct hcall_chain *chain, unsigned int dir, u64 offset,
 		.segment = segment,
 		.skip = offset,
 		.iov = chain->iov,
-		.iovs = HCALL_QUEUE_IOVS,
+		.iovs = chain->iovs,
 	};
 	call->segments = &chain->memory;
 }
@@ -382,8 +386,7 @@ struct queue_request {
 	struct hcall_work work;
 	struct hcall_queue *queue;
 	struct hcall_chain chain;
-	struct iovec iov[HCALL_QUEUE_IOVS];
-	struct hcall_segment segment[];
+	struct hcall_segment segment[]; /* then as many iovecs, and the spare */
 };
 
 static void request_free(struct hcall_work *work)
@@ -397,7 +400,7 @@ static void request_free(struct hcall_work *work)
 	atomic_dec_return_release(&front->inflight);
 }
 
-static bool request_run(struct hcall_work *work)
+static enum hcall_work_state request_run(struct hcall_work *work)
 {
 	struct queue_request *request =
 		container_of(work, struct queue_request, work);
@@ -417,7 +420,7 @@ static bool request_run(struct hcall_work *work)
 	}
 	mutex_unlock(&queue->lock);
 	request_free(work);
-	return false;
+	return HCALL_WORK_GONE;
 }
 
 /* Return: false: it has to be done here. */
@@ -432,7 +435,8 @@ static bool queue_defer(struct hcall_queue *queue,
 	if (atomic_read(&front->inflight) >= front->queues * queue->size ||
 	    hcall_workers_start(front->vm))
 		return false;
-	request = kvmalloc(struct_size(request, segment, n),
+	request = kvmalloc(struct_size(request, segment, n) +
+				   (n + HCALL_SPARE_IOVS) * sizeof(struct iovec),
 			   GFP_KERNEL_ACCOUNT);
 	if (!request)
 		return false;
@@ -440,7 +444,8 @@ static bool queue_defer(struct hcall_queue *queue,
 	request->queue = queue;
 	request->chain = *chain;
 	request->chain.segment = request->segment;
-	request->chain.iov = request->iov;
+	request->chain.iov = (struct iovec *)&request->segment[n];
+	request->chain.iovs = n + HCALL_SPARE_IOVS;
 	memcpy(request->segment, chain->segment, n * sizeof(*chain->segment));
 	atomic_inc(&front->inflight);
 	hcall_work_queue(front->vm, &request->work);
@@ -562,14 +567,16 @@ s64 hcall_queue_kick(struct hcall_queue *queue, struct kvm_vcpu *vcpu, bool tell
 }
 
 /* There may be something new on the host's side. */
-static bool queue_look(struct hcall_work *work)
+static enum hcall_work_state queue_look(struct hcall_work *work)
 {
 	s64 ret = hcall_queue_kick(container_of(work, struct hcall_queue, work),
 				   NULL, false);
 
 	/* Who dies is interrupted for ever. */
 	return ret == -HCALL_EAGAIN ||
-	       (ret == -HCALL_EINTR && !fatal_signal_pending(current));
+			       (ret == -HCALL_EINTR &&
+				!fatal_signal_pending(current)) ?
+		       HCALL_WORK_MORE : HCALL_WORK_DONE;
 }
 
 /* ---- Set-up ------------------------------------------------------------------------ */

@@ -22,7 +22,9 @@
 #define HCALL_KICK_REQUESTS HCALL_VIRTIO_MAX_SIZE
 #define HCALL_KICK_BYTES SZ_4M
 
-#define HCALL_QUEUE_IOVS (HCALL_VIRTIO_MAX_SEGMENTS + 8)
+/* A few pieces may cross memslots. */
+#define HCALL_SPARE_IOVS 8
+#define HCALL_QUEUE_IOVS (HCALL_VIRTIO_MAX_SEGMENTS + HCALL_SPARE_IOVS)
 
 /* Requests that one answer is spread over: enough for any frame in pieces of 1 KiB. */
 #define HCALL_CHAIN_PARTS 64
@@ -53,6 +55,7 @@ struct hcall_chain {
 	u64 in;
 	struct hcall_segment *segment;
 	struct iovec *iov;
+	u32 iovs;
 	struct hcall_segments memory;
 };
 

@@ -540,13 +540,20 @@ static void twice(char **args)
 }
 
 static const struct guest_command commands[] = {
-	{ "every", every, 1 },	   { "reads", reads, 2 },
-	{ "vector", vector, 2 },   { "nows", nows, 2 },
-	{ "unused", unused, 1 },   { "batch", batch, 1 },
-	{ "signals", signals, 2 }, { "smp", smp, 1 },
-	{ "less", less, 1 },	   { "forward", forward, 1 },
-	{ "forever", forever, 0 }, { "twice", twice, 1 },
-	{ "pending", pending, 1 }, { "queues", queues, 1 },
+	{ "every", every, 1 },
+	{ "reads", reads, 2 },
+	{ "vector", vector, 2 },
+	{ "nows", nows, 2 },
+	{ "unused", unused, 1 },
+	{ "batch", batch, 1 },
+	{ "signals", signals, 2 },
+	{ "smp", smp, 1 },
+	{ "less", less, 1 },
+	{ "forward", forward, 1 },
+	{ "forever", forever, 0 },
+	{ "twice", twice, 1 },
+	{ "pending", pending, 1 },
+	{ "queues", queues, 1 },
 	{ 0 },
 };
 
