@@ -269,9 +269,10 @@ static s64 virtio_device(struct hcall_call *call)
 static s64 status_set(struct hcall_front *front, struct kvm_vcpu *vcpu,
 		      u32 status)
 {
-	u32 was = atomic_read(&front->status) & VIRTIO_STATUS;
-	/* A driver may write back what the host has set. */
-	u32 new = status & ~(was | VIRTIO_CONFIG_S_NEEDS_RESET);
+	u32 is = atomic_read(&front->status);
+	/* What the host has set may be written back, or not. */
+	u32 was = is & VIRTIO_STATUS;
+	u32 new = status & ~is;
 	s64 ret = 0;
 	u32 i;
 

@@ -46,7 +46,8 @@ static void unknown(void)
 	CHECK_EQ(call(&vm, HCALL_NR(2, 2), 0, 0, 0, 0), -HCALL_ENOSYS);
 	CHECK_EQ(call(&vm, HCALL_NR(3, 4), 0, 0, 0, 0), -HCALL_ENOSYS);
 	CHECK_EQ(call(&vm, HCALL_NR(6, 6), 0, 0, 0, 0), -HCALL_ENOSYS);
-	CHECK_EQ(call(&vm, HCALL_NR(7, 0), 0, 0, 0, 0), -HCALL_ENOSYS);
+	CHECK_EQ(call(&vm, HCALL_NR(7, 7), 0, 0, 0, 0), -HCALL_ENOSYS);
+	CHECK_EQ(call(&vm, HCALL_NR(8, 0), 0, 0, 0, 0), -HCALL_ENOSYS);
 	CHECK_EQ(call(&vm, HCALL_NR(0xe0, 0), 0, 0, 0, 0), -HCALL_ENOSYS);
 	CHECK_EQ(call(&vm, HCALL_NR(0xff, 255), 0, 0, 0, 0), -HCALL_ENOSYS);
 	CHECK_EQ(call(&vm, 0x68620000, 0, 0, 0, 0), -HCALL_ENOSYS);
