@@ -30,6 +30,20 @@
 #define SPACE_IO	 1
 #define ACCESS_BYTE	 1
 
+/* Where a PC begins, in real mode: writes to the reset register. */
+#define RESET_VECTOR	 0xffff0
+static const uint8_t reset_vector[] = {
+	0xba,
+	ACPI_PORT_RESET & 0xff,
+	ACPI_PORT_RESET >> 8, /* mov dx */
+	0xb0,
+	ACPI_RESET_VALUE, /* mov al */
+	0xee, /* out dx, al */
+	0xf4,
+	0xeb,
+	0xfd, /* hlt, and again */
+};
+
 struct rsdp {
 	char signature[8];
 	uint8_t checksum; /* of the first 20 bytes */
@@ -206,6 +220,10 @@ uint64_t acpi_create(struct ram *ram, unsigned int cpus)
 	xsdt->tables[0] = fadt_gpa;
 	xsdt->tables[1] = madt_gpa;
 	finish(&xsdt->header, "XSDT", 1, sizeof(*xsdt));
+	/* Linux may go where a BIOS begins, to reset the machine. */
+	memcpy(ram_at(ram, RESET_VECTOR, sizeof(reset_vector)), reset_vector,
+	       sizeof(reset_vector));
+
 	memcpy(rsdp->signature, "RSD PTR ", sizeof(rsdp->signature));
 	memcpy(rsdp->oem_id, "HCALL ", sizeof(rsdp->oem_id));
 	rsdp->revision = 2;
