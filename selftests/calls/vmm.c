@@ -539,6 +539,10 @@ GUEST void guest_halt(void)
  * takes none there, but the emulated one does when it leaves the guest just
  * then: two vCPUs that send each other IPIs show it, without a call of ours.  So
  * whoever is about to HLT no longer does.
+ *
+ * And the emulated CPU delivers an interrupt that VMRUN injects a second time if it
+ * has to pause right after: its exception_index still names it.  That one comes
+ * while interrupts are off, as none does, and is not counted.
  */
 __asm__(".pushsection guest, \"ax\"\n"
 	".globl guest_interrupt\n"
@@ -547,7 +551,11 @@ __asm__(".pushsection guest, \"ax\"\n"
 	"	push %rcx\n"
 	"	push %rdx\n"
 	"	mov 24(%rsp), %rax\n"
-	"	incq %gs:(,%rax,8)\n"
+	"	cmp $0x20, %eax\n"
+	"	jb 5f\n"
+	"	testl $0x200, 48(%rsp)\n" /* IF */
+	"	jz 4f\n"
+	"5:	incq %gs:(,%rax,8)\n"
 	"	cmp $2, %eax\n"
 	"	je 3f\n"
 	"	cmp $16, %eax\n"

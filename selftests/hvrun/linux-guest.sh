@@ -18,9 +18,10 @@ done
 [ ${#guests[@]} != 0 ] || { echo "no guest: make host-files-6.12" >&2; exit 4; }
 cd "$dir" || exit
 
-# Under the test host's emulation of SVM a Linux guest of KVM often hangs, QEMU's as well as hvrun's:
-# seen was a timer interrupt in the handler of another, spinning for a lock that this one holds.  With
-# selftests/host --parallel this is rare, but now and then a guest ends in a triple fault.  So there,
+# The emulator that the test host runs in delivers an interrupt that VMRUN injects a second time if it
+# has to pause before the guest leaves again: a Linux guest, QEMU's as well as hvrun's, then has a timer
+# interrupt in the handler of a timer interrupt and spins for a lock that it holds, or, if it has not
+# come to SWAPGS yet, ends in a triple fault.  With selftests/host --parallel this is rare.  So there,
 # and only there, a boot that ends in neither way is tried again.
 tries=1
 dmesg | grep -q 'Hypervisor detected' || tries=8
