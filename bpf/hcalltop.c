@@ -216,22 +216,28 @@ static bool is_open(const struct top_key *key, const struct tool_vm *open,
 	return false;
 }
 
-/* Before there is no room any more: forget VMs that are closed. */
-static void make_room(void)
+/*
+ * Before there is no room any more: forget VMs that are closed.  Those that were
+ * before the counts were read for the last time, or their last calls would be
+ * forgotten too: so this is called before that, and says how many of the rows, the
+ * first ones, are perhaps of VMs that are not among @open.
+ */
+static unsigned int find_open(struct tool_vm *open, int *n)
 {
-	static struct tool_vm open[MAX_VMS];
-	unsigned int kept = 0;
-	int n;
-
 	if (nr_rows < max_entries * 3 / 4)
-		return;
-	n = tool_vms(open, MAX_VMS);
-	if (n == MAX_VMS)
-		return; /* perhaps there are more */
+		return 0;
+	*n = tool_vms(open, MAX_VMS);
+	return *n < MAX_VMS ? nr_rows : 0; /* or perhaps there are more */
+}
+
+static void make_room(const struct tool_vm *open, int n, unsigned int known)
+{
+	unsigned int kept = 0;
+
 	for (unsigned int i = 0; i < nr_rows; i++) {
 		struct row *row = rows[i];
 
-		if (is_open(&row->key, open, n)) {
+		if (i >= known || is_open(&row->key, open, n)) {
 			rows[kept++] = row;
 			continue;
 		}
@@ -565,12 +571,16 @@ int main(int argc, char **argv)
 	tool_release();
 
 	while (goes_on && (!tables || number < tables)) {
+		static struct tool_vm open[MAX_VMS];
+		unsigned int known;
+		int n = 0;
 		__u64 now;
 
 		goes_on = tool_wait(-1, end_ns);
 		/* The last table is of a shorter time, and complete. */
 		if (!goes_on)
 			hcalltop_bpf__detach(skel);
+		known = find_open(open, &n);
 		read_counts();
 		now = tool_now_ns();
 		print_table(++number, (now - start_ns) / 1e9);
@@ -578,7 +588,7 @@ int main(int argc, char **argv)
 		/* Late by more than an interval: do not hurry after it. */
 		end_ns = end_ns + interval_ns > now ? end_ns + interval_ns
 						    : now + interval_ns;
-		make_room();
+		make_room(open, n, known);
 	}
 	lost = tell_lost();
 	if (lost && tool.json) {
