@@ -312,20 +312,13 @@ static bool ops_anybody_sees(const struct hcall_call *call,
 	return false;
 }
 
-/* A program's answer counts as a service's. */
-static void ops_count(struct hcall_call *call, s64 result, bool denied)
+static void ops_count_denied(struct hcall_call *call)
 {
 	const struct hcall_service *service =
 		hcall_service(HCALL_NR_CLASS(call->nr));
 	u32 index = service ? service->index : HCALL_INDEX_OTHER;
-	struct hcall_counts __percpu *counts = &call->vm->stats->of[index];
 
-	this_cpu_inc(counts->calls);
-	this_cpu_add(counts->bytes, call->bytes);
-	if (result < 0)
-		this_cpu_inc(counts->errors);
-	if (denied)
-		this_cpu_inc(counts->denied);
+	this_cpu_inc(call->vm->stats->of[index].denied);
 }
 
 /* Is there a set at all?  Else the rest need not be looked at. */
@@ -334,9 +327,22 @@ static bool ops_any(void)
 	return rcu_access_pointer(ops_list) != &ops_none;
 }
 
+/* Return: the result, which programs may change. */
+static s64 ops_tell(struct hcall_call *call, s64 result, u32 asked, u64 number)
+{
+	int idx;
+
+	call->result = result;
+	idx = srcu_read_lock(&ops_srcu);
+	ops_exit(call, srcu_dereference(ops_list, &ops_srcu), asked, number);
+	srcu_read_unlock(&ops_srcu, idx);
+	return call->result;
+}
+
 /* hcall_bpf_call() if there is a set. */
 static s64 ops_call(struct hcall_call *call)
 {
+	struct hcall_later *later;
 	struct ops_list *list;
 	u32 asked = 0;
 	int verdict, idx;
@@ -366,17 +372,21 @@ static s64 ops_call(struct hcall_call *call)
 		if (verdict < 0) {
 			result = verdict;
 			call->bytes = 0;
+			ops_count_denied(call);
 		}
-		ops_count(call, result, verdict < 0);
+		/* A program's answer counts as a service's. */
+		hcall_count(call, result);
 	}
 	if (!asked)
 		return result;
+	if (unlikely(result == HCALL_DEFER)) {
+		later = container_of(call, struct hcall_later, call);
+		later->asked = asked;
+		later->number = number;
+		return result;
+	}
 
-	call->result = result;
-	idx = srcu_read_lock(&ops_srcu);
-	ops_exit(call, srcu_dereference(ops_list, &ops_srcu), asked, number);
-	srcu_read_unlock(&ops_srcu, idx);
-	return call->result;
+	return ops_tell(call, result, asked, number);
 }
 
 /**
@@ -389,6 +399,20 @@ s64 hcall_bpf_call(struct hcall_call *call)
 {
 	/* Perhaps only tracepoints watch. */
 	return ops_any() ? ops_call(call) : hcall_answer(call);
+}
+
+/**
+ * hcall_bpf_finish() - tell the programs that a call's answer has come
+ * @later:  the call
+ * @result: its answer
+ *
+ * Context, Return: as hcall_dispatch(), but never HCALL_DEFER.
+ */
+s64 hcall_bpf_finish(struct hcall_later *later, s64 result)
+{
+	if (!later->asked)
+		return result;
+	return ops_tell(&later->call, result, later->asked, later->number);
 }
 
 /* ---- Classes that programs serve --------------------------------------------- */

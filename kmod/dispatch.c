@@ -74,6 +74,24 @@ s64 hcall_forward(struct hcall_call *call, u32 index)
 }
 
 /**
+ * hcall_count() - count a call that hcall_answer() has not
+ * @call:   the call
+ * @result: its result
+ */
+void hcall_count(struct hcall_call *call, s64 result)
+{
+	const struct hcall_service *service =
+		hcall_service(HCALL_NR_CLASS(call->nr));
+	u32 index = service ? service->index : HCALL_INDEX_OTHER;
+	struct hcall_counts __percpu *counts = &call->vm->stats->of[index];
+
+	this_cpu_inc(counts->calls);
+	this_cpu_add(counts->bytes, call->bytes);
+	if (result < 0)
+		this_cpu_inc(counts->errors);
+}
+
+/**
  * hcall_not_handled() - answer and count a call that goes to no service
  * @call:   the call
  * @policy: of its class; if KVM_HCALL_HANDLE, no service of ours has the class
@@ -100,12 +118,8 @@ s64 hcall_not_handled(struct hcall_call *call, u8 policy)
 	} else {
 		result = hcall_bpf_serve(call);
 	}
-	if (result == HCALL_DEFER)
-		return result;
-	this_cpu_inc(counts->calls);
-	this_cpu_add(counts->bytes, call->bytes);
-	if (result < 0)
-		this_cpu_inc(counts->errors);
+	if (result != HCALL_DEFER)
+		hcall_count(call, result);
 	return result;
 }
 
@@ -142,8 +156,29 @@ s64 hcall_dispatch_watched(struct hcall_call *call)
 	if (timed)
 		start_ns = ktime_get_ns();
 	result = hcall_bpf_call(call);
-	/* It has not been answered yet, and will enter again. */
 	if (timed && result != HCALL_DEFER)
 		trace_hcall_exit(call, result, ktime_get_ns() - start_ns);
+	/* Else it has not been answered yet, and will enter again or is finished. */
+	else if (timed && call->later)
+		container_of(call, struct hcall_later, call)->start_ns = start_ns;
+	return result;
+}
+
+/**
+ * hcall_finish() - the end of a call whose answer comes later
+ * @later: its @done was called
+ *
+ * Context: as hcall_dispatch().
+ * Return: the guest's result.
+ */
+s64 hcall_finish(struct hcall_later *later)
+{
+	s64 result = later->answer(later);
+
+	hcall_count(&later->call, result);
+	result = hcall_bpf_finish(later, result);
+	if (later->start_ns)
+		trace_hcall_exit(&later->call, result,
+				 ktime_get_ns() - later->start_ns);
 	return result;
 }

@@ -56,7 +56,8 @@ static __always_inline s64 hcall_answer(struct hcall_call *call)
  *
  * Context: process, inside kvm->srcu; may sleep.
  * Return: the guest's result; HCALL_DEFER if @call->nowait and it cannot be
- * answered without waiting, then nothing has been counted.
+ * answered without waiting, then nothing has been counted; or if @call->later, and
+ * hcall_finish() will answer it.
  */
 static __always_inline s64 hcall_dispatch(struct hcall_call *call)
 {

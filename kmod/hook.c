@@ -231,6 +231,7 @@ static int hook_hypercall(struct kvm_vcpu *vcpu)
 	call.door = HCALL_DOOR_REGISTER;
 	call.after = HCALL_AFTER_RETURN;
 	call.nowait = false;
+	call.later = false;
 	call.segments = NULL;
 	call.bytes = 0;
 	call.args[0] = regs[VCPU_REGS_RBX];

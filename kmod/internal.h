@@ -47,7 +47,8 @@ struct vhost_task;
 
 /*
  * A result that never reaches a guest: the call would have to wait, and came
- * by a door that must not.  Only where hcall_call.nowait is set.
+ * by a door that must not.  Only where hcall_call.nowait is set, or @later: then
+ * the answer will come.
  */
 #define HCALL_DEFER (-EIOCBQUEUED)
 
@@ -346,6 +347,8 @@ enum hcall_after {
  * @door:        how it came
  * @after:       OUT: what follows the result
  * @nowait:      IN: answer HCALL_DEFER rather than wait
+ * @later:       IN: this is the one of a struct hcall_later; HCALL_DEFER means
+ *		 that its @done will be called
  * @asking:      for BPF programs, see bpf.c: enter() is being called
  * @args:        the guest's arguments: copied, never validated
  * @segments:    the memory, where the arguments can only say where it begins;
@@ -363,6 +366,7 @@ struct hcall_call {
 	u8 door;
 	u8 after;
 	bool nowait;
+	bool later;
 	bool asking;
 	u64 args[4];
 	const struct hcall_segments *segments;
@@ -374,10 +378,35 @@ struct hcall_call {
 };
 
 /**
+ * struct hcall_later - a call whose answer may come later
+ * @call:     it
+ * @dev:      whose file does it; stays until it is done
+ * @iocb:     what the file does
+ * @moved:    bytes, or a negative errno of the kernel
+ * @answer:   the service makes the guest's result of that.  Context: as hcall_fn
+ * @done:     the file is done with it: hcall_finish() is to be called.
+ *	      Context: any
+ * @start_ns: when it began; 0: nobody wants to know
+ * @asked:    by bpf.c: who is told of the result
+ * @number:   the same
+ */
+struct hcall_later {
+	struct hcall_call call;
+	struct hcall_dev *dev;
+	struct kiocb iocb;
+	ssize_t moved;
+	s64 (*answer)(struct hcall_later *later);
+	void (*done)(struct hcall_later *later);
+	u64 start_ns;
+	u64 number;
+	u32 asked;
+};
+
+/**
  * typedef hcall_fn - a function of a service
  *
  * Context: process, may sleep and fault, inside kvm->srcu.
- * Return: the guest's result, or HCALL_DEFER if @call->nowait.
+ * Return: the guest's result, or HCALL_DEFER if @call->nowait or @call->later.
  */
 typedef s64 (*hcall_fn)(struct hcall_call *call);
 
@@ -427,6 +456,8 @@ extern const struct hcall_service hcall_sys, hcall_console, hcall_block,
 /* dispatch.c */
 s64 hcall_error(long error);
 s64 hcall_forward(struct hcall_call *call, u32 index);
+void hcall_count(struct hcall_call *call, s64 result);
+s64 hcall_finish(struct hcall_later *later);
 int hcall_watch(void);
 void hcall_unwatch(void);
 
@@ -477,6 +508,7 @@ void hcall_timers_free(struct hcall_vm *vm);
 
 /* bpf.c */
 s64 hcall_bpf_call(struct hcall_call *call);
+s64 hcall_bpf_finish(struct hcall_later *later, s64 result);
 s64 hcall_bpf_serve(struct hcall_call *call);
 u64 hcall_bpf_functions(struct hcall_vm *vm, u32 class_id);
 void hcall_bpf_bind(struct hcall_vm *vm);
@@ -510,6 +542,7 @@ void hcall_work_cancel(struct hcall_vm *vm, struct hcall_work *work);
 
 /* hcall/virtio.c */
 bool hcall_front_wake(struct hcall_front *front);
+void hcall_front_stop(struct hcall_front *front);
 void hcall_front_free(struct hcall_front *front);
 
 /* ---- hook.c: all that is KVM's ------------------------------------------- */

@@ -49,12 +49,16 @@ static int vm_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* Nothing finds it any more; its front has no work without its files. */
+/*
+ * Nothing finds it any more.  Its requests use its file, and its file wakes its
+ * front.
+ */
 static void vm_free_dev(struct hcall_dev *dev)
 {
 	struct hcall_front *front = dev->front;
 
 	trace_hcall_device_detach(dev);
+	hcall_front_stop(front);
 	dev->service->remove(dev);
 	hcall_front_free(front);
 }
@@ -82,6 +86,7 @@ static int vm_release(struct inode *inode, struct file *file)
 			continue;
 		vm_free_dev(dev[i]);
 	}
+	hcall_front_stop(vm->rng);
 	hcall_front_free(vm->rng);
 	hcall_events_free(vm);
 	if (vm->vm_file)

@@ -172,7 +172,7 @@ int hcall_workers_start(struct hcall_vm *vm)
  *
  * If they have been stopped, it is dropped.
  *
- * Context: any; process if @work can be dropped.
+ * Context: any.
  */
 void hcall_work_queue(struct hcall_vm *vm, struct hcall_work *work)
 {
@@ -190,10 +190,15 @@ void hcall_work_queue(struct hcall_vm *vm, struct hcall_work *work)
 			workers_wake_one(workers);
 			return;
 		}
+		/*
+		 * What was begun before may still find more to do.  Who waits for
+		 * its end, and looks under the lock, may free all of this.
+		 */
+		if (work->drop) {
+			work->drop(work);
+			wake_up_all(&workers->idle);
+		}
 	}
-	/* What a worker has begun may still find more to do. */
-	if (work->drop)
-		work->drop(work);
 }
 
 static bool work_idle(struct hcall_workers *workers, struct hcall_work *work)

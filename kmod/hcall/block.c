@@ -147,6 +147,78 @@ static __always_inline ssize_t block_rw(const struct block_disk *disk,
 	return ret;
 }
 
+/* The guest's result for @done bytes or an error: whole blocks, or nothing. */
+static s64 block_count(const struct block_disk *disk, ssize_t done)
+{
+	if (done < 0)
+		return hcall_error(done);
+	done = round_down(done, disk->block_bytes);
+	return done >> HCALL_SECTOR_SHIFT ?: -HCALL_EIO;
+}
+
+/* ---- Answers that come later ------------------------------------------------- */
+
+/* The file is done.  Context: any */
+static void block_done(struct kiocb *iocb, long moved)
+{
+	struct hcall_later *later = container_of(iocb, struct hcall_later, iocb);
+
+	if (iocb->ki_flags & IOCB_WRITE)
+		kiocb_end_write(iocb);
+	later->moved = moved;
+	later->done(later);
+}
+
+static s64 block_answer(struct hcall_later *later)
+{
+	struct hcall_call *call = &later->call;
+
+	if (later->moved > 0) {
+		call->bytes = later->moved;
+		if (call->nr == HCALL_BLOCK_READ)
+			hcall_call_dirty(call, call->args[2], later->moved);
+	}
+	return block_count(container_of(later->dev, struct block_disk, dev),
+			   later->moved);
+}
+
+/*
+ * As block_rw(), but the guest's pages are pinned and the file calls block_done()
+ * when it has moved all.  Return: -EIOCBQUEUED: it will; else it will not.
+ */
+static noinline ssize_t block_start(struct hcall_later *later,
+				    struct block_disk *disk, loff_t pos,
+				    struct iov_iter *iter, unsigned int dir)
+{
+	struct kiocb *iocb = &later->iocb;
+	struct file *file = disk->file;
+	ssize_t ret;
+
+	*iocb = (struct kiocb){
+		.ki_filp = file,
+		.ki_pos = pos,
+		.ki_flags = disk->iocb_flags,
+		.ki_complete = block_done,
+	};
+	later->dev = &disk->dev;
+	later->answer = block_answer;
+	if (dir == ITER_DEST)
+		return file->f_op->read_iter(iocb, iter);
+	if (!disk->regular)
+		return file->f_op->write_iter(iocb, iter);
+	ret = block_may_write(disk, pos, iov_iter_count(iter));
+	if (ret)
+		return ret;
+	iocb->ki_flags |= IOCB_WRITE;
+	kiocb_start_write(iocb);
+	ret = file->f_op->write_iter(iocb, iter);
+	if (ret != -EIOCBQUEUED)
+		kiocb_end_write(iocb);
+	return ret;
+}
+
+/* ---- Reading and writing ------------------------------------------------------- */
+
 /*
  * The uncommon case: a buffer that direct I/O cannot use, or one that crosses
  * more memslots than an iov_iter of ours holds.  @range comes by value, so that
@@ -205,15 +277,6 @@ static bool block_misaligned(const struct hcall_call *call,
 	return iov_iter_alignment(iter) & mask;
 }
 
-/* The guest's result for @done bytes or an error: whole blocks, or nothing. */
-static s64 block_count(const struct block_disk *disk, ssize_t done)
-{
-	if (done < 0)
-		return hcall_error(done);
-	done = round_down(done, disk->block_bytes);
-	return done >> HCALL_SECTOR_SHIFT ?: -HCALL_EIO;
-}
-
 static __always_inline s64 block_transfer(struct hcall_call *call, unsigned int dir)
 {
 	struct hcall_buffer buffer __uninitialized; /* hcall_buffer() */
@@ -245,6 +308,11 @@ static __always_inline s64 block_transfer(struct hcall_call *call, unsigned int 
 		done = block_rw(range.disk, range.pos, &buffer.iter, dir, true);
 		/* A worker does it again, whole. */
 		if (done != range.len)
+			return HCALL_DEFER;
+	} else if (unlikely(call->later) && range.disk->dev.waits) {
+		done = block_start(container_of(call, struct hcall_later, call),
+				   range.disk, range.pos, &buffer.iter, dir);
+		if (done == -EIOCBQUEUED)
 			return HCALL_DEFER;
 	} else {
 		done = block_rw(range.disk, range.pos, &buffer.iter, dir, false);

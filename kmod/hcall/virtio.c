@@ -132,9 +132,13 @@ static void front_stop(struct hcall_front *front)
 	}
 }
 
-/* No worker has a request of it in hand, nor will touch it because of one. */
+/*
+ * No worker has a request of it in hand, nor will touch it because of one.  Under
+ * the lock, see hcall_work_queue().
+ */
 static bool front_idle(const struct hcall_front *front)
 {
+	guard(spinlock_irqsave)(&front->vm->workers.lock);
 	return !atomic_read_acquire(&front->inflight);
 }
 
@@ -175,10 +179,25 @@ static s64 front_reset(struct hcall_front *front, struct kvm_vcpu *vcpu)
 }
 
 /**
- * hcall_front_free() - the device goes
- * @front: that no call can find any more, nor a file wake; or NULL
+ * hcall_front_stop() - have no request on the way
+ * @front: that no call can find any more; or NULL
  *
- * Context: not on a worker; waits for requests that workers have or will have.
+ * Context: not on a worker; waits for requests that workers have or will have, and
+ * for those that the device's file has.
+ */
+void hcall_front_stop(struct hcall_front *front)
+{
+	if (!front)
+		return;
+	front_stop(front);
+	wait_event(front->vm->workers.idle, front_idle(front));
+}
+
+/**
+ * hcall_front_free() - the device goes
+ * @front: hcall_front_stop() was called, and no file wakes it any more; or NULL
+ *
+ * Context: not on a worker; may sleep.
  */
 void hcall_front_free(struct hcall_front *front)
 {
@@ -186,8 +205,6 @@ void hcall_front_free(struct hcall_front *front)
 
 	if (!front)
 		return;
-	front_stop(front);
-	wait_event(front->vm->workers.idle, front_idle(front));
 	for (i = 0; i < front->queues; i++) {
 		if (!front->queue[i])
 			continue;

@@ -63,6 +63,9 @@ static s64 blk_transfer(struct hcall_queue *queue, struct hcall_chain *chain,
 
 	if (end == offset || (end - offset) % HCALL_SECTOR_BYTES)
 		return -HCALL_EINVAL;
+	/* If there are more calls, somebody has to go on after the first. */
+	if (end - offset > HCALL_BLOCK_MAX_SECTORS * HCALL_SECTOR_BYTES)
+		call->later = false;
 	while (offset < end) {
 		sectors = min((end - offset) / HCALL_SECTOR_BYTES,
 			      HCALL_BLOCK_MAX_SECTORS);
@@ -205,12 +208,26 @@ static s64 blk_answer(struct hcall_queue *queue, struct hcall_chain *chain,
 	}
 }
 
+/* Tell the guest how it went.  Return: as @request of struct hcall_virtio. */
+static s64 blk_status(struct hcall_chain *chain, struct hcall_call *call, s64 ret)
+{
+	u8 status = ret >= 0		      ? VIRTIO_BLK_S_OK :
+		    ret == -HCALL_EOPNOTSUPP ||
+		    ret == -HCALL_ENOSYS ? VIRTIO_BLK_S_UNSUPP :
+					       VIRTIO_BLK_S_IOERR;
+	u64 gpa;
+
+	hcall_chain_memory(chain, ITER_DEST, chain->in - 1, 1, call, &gpa);
+	if (hcall_write(call->vm, gpa, &status, sizeof(status)))
+		return -HCALL_EFAULT;
+	return chain->in;
+}
+
 static s64 blk_request(struct hcall_queue *queue, struct hcall_chain *chain,
 		       struct hcall_call *call)
 {
 	struct virtio_blk_outhdr header;
 	bool nowait = call->nowait;
-	u8 status;
 	u64 gpa;
 	s64 ret;
 
@@ -224,20 +241,32 @@ static s64 blk_request(struct hcall_queue *queue, struct hcall_chain *chain,
 
 	ret = blk_answer(queue, chain, call, &header);
 	call->nowait = nowait;
-	call->segments = NULL;
 	if (ret == HCALL_DEFER || ret == -HCALL_EFAULT)
 		return ret;
+	call->segments = NULL;
 	/* A vCPU that is wanted elsewhere comes back; a worker dies. */
 	if (ret == -HCALL_EINTR && call->vcpu)
 		return ret;
-	status = ret >= 0		  ? VIRTIO_BLK_S_OK :
-		 ret == -HCALL_EOPNOTSUPP ||
-		 ret == -HCALL_ENOSYS ? VIRTIO_BLK_S_UNSUPP :
-					    VIRTIO_BLK_S_IOERR;
-	hcall_chain_memory(chain, ITER_DEST, chain->in - 1, 1, call, &gpa);
-	if (hcall_write(call->vm, gpa, &status, sizeof(status)))
-		return -HCALL_EFAULT;
-	return chain->in;
+	return blk_status(chain, call, ret);
+}
+
+/* The one call of a request is over: all of it was moved, or it has failed. */
+static s64 blk_finish(struct hcall_queue *queue, struct hcall_chain *chain,
+		      struct hcall_later *later)
+{
+	struct hcall_call *call = &later->call;
+	bool out = call->nr == HCALL_BLOCK_WRITE;
+	u64 bytes = out ? chain->out - sizeof(struct virtio_blk_outhdr) :
+			  chain->in - 1;
+	s64 ret = hcall_finish(later);
+
+	call->later = false;
+	call->segments = NULL;
+	if (ret >= 0 && ret != bytes / HCALL_SECTOR_BYTES)
+		ret = -HCALL_EIO;
+	if (ret >= 0 && out && blk_through(queue->front))
+		ret = blk_flush(queue, call);
+	return ret == -HCALL_EFAULT ? ret : blk_status(chain, call, ret);
 }
 
 static u32 blk_queues(const struct hcall_vm *vm)
@@ -310,4 +339,5 @@ const struct hcall_virtio hcall_virtio_blk = {
 	.config = blk_config,
 	.configure = blk_configure,
 	.request = blk_request,
+	.finish = blk_finish,
 };

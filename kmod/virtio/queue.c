@@ -383,21 +383,33 @@ void hcall_chain_memory(struct hcall_chain *chain, unsigned int dir, u64 offset,
 /* ---- What has to wait --------------------------------------------------------- */
 
 struct queue_request {
+	struct rcu_head rcu;
 	struct hcall_work work;
+	struct hcall_later later;
+	bool started;
 	struct hcall_queue *queue;
 	struct hcall_chain chain;
 	struct hcall_segment segment[]; /* then as many iovecs, and the spare */
 };
 
+/* Context: any */
 static void request_free(struct hcall_work *work)
 {
 	struct queue_request *request =
 		container_of(work, struct queue_request, work);
 	struct hcall_front *front = request->queue->front;
 
-	kvfree(request);
-	/* Who waits for this may free the front at once; the worker wakes him. */
+	kvfree_rcu(request, rcu);
+	/* Who waits for this may free the front at once; our caller wakes him. */
 	atomic_dec_return_release(&front->inflight);
+}
+
+static void request_done(struct hcall_later *later)
+{
+	struct queue_request *request =
+		container_of(later, struct queue_request, later);
+
+	hcall_work_queue(later->call.vm, &request->work);
 }
 
 static enum hcall_work_state request_run(struct hcall_work *work)
@@ -405,12 +417,19 @@ static enum hcall_work_state request_run(struct hcall_work *work)
 	struct queue_request *request =
 		container_of(work, struct queue_request, work);
 	struct hcall_queue *queue = request->queue;
-	struct hcall_front *front = queue->front;
-	struct hcall_call call = { .vm = front->vm, .door = HCALL_DOOR_QUEUE };
+	const struct hcall_virtio *virtio = queue->front->virtio;
 	struct rings rings;
 	s64 bytes;
 
-	bytes = front->virtio->request(queue, &request->chain, &call);
+	if (!request->started) {
+		request->started = true;
+		bytes = virtio->request(queue, &request->chain,
+					&request->later.call);
+	} else {
+		bytes = virtio->finish(queue, &request->chain, &request->later);
+	}
+	if (bytes == HCALL_DEFER)
+		return HCALL_WORK_DONE; /* until request_done() */
 	mutex_lock(&queue->lock);
 	if (queue->ready) {
 		if (bytes < 0 || queue_map(queue, &rings) ||
@@ -441,6 +460,15 @@ static bool queue_defer(struct hcall_queue *queue,
 	if (!request)
 		return false;
 	hcall_work_init(&request->work, request_run, request_free);
+	request->later = (struct hcall_later){
+		.call = {
+			.vm = front->vm,
+			.door = HCALL_DOOR_QUEUE,
+			.later = front->virtio->finish,
+		},
+		.done = request_done,
+	};
+	request->started = false;
 	request->queue = queue;
 	request->chain = *chain;
 	request->chain.segment = request->segment;

@@ -155,7 +155,9 @@ struct hcall_front {
  *		  Return: bytes written; HCALL_DEFER, if @call->nowait, or
  *		  -HCALL_EINTR: to be called again, from the beginning;
  *		  -HCALL_EAGAIN: there is nothing to move; -HCALL_EFAULT: the
- *		  driver lies.  One that was deferred has only the first and the last
+ *		  driver lies.  One that was deferred has only the first and the
+ *		  last, and, if @finish, HCALL_DEFER: its call is answered later
+ * @finish:       then that one is to be finished; or NULL.  Return: as @request's
  */
 struct hcall_virtio {
 	u32 device_id;
@@ -172,6 +174,8 @@ struct hcall_virtio {
 	s64 (*room)(struct hcall_queue *queue, struct hcall_call *call);
 	s64 (*request)(struct hcall_queue *queue, struct hcall_chain *chain,
 		       struct hcall_call *call);
+	s64 (*finish)(struct hcall_queue *queue, struct hcall_chain *chain,
+		      struct hcall_later *later);
 };
 
 extern const struct hcall_virtio hcall_virtio_blk, hcall_virtio_console,

@@ -8,6 +8,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -17,6 +20,8 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_ring.h>
 
 #include "ops.h"
 #include "vmm.h"
@@ -557,6 +562,96 @@ static void doors(void)
 			CHECK_EQ(enters, 2);
 	}
 	done();
+}
+
+/* A read of sector 3 by a virtqueue; its answer comes when the device has it. */
+static uint8_t read_by_queue(uint32_t size, uint16_t request)
+{
+	const uint32_t dev = HCALL_VIRTIO_DEV(HCALL_CLASS_BLOCK, 0);
+	struct virtio_blk_outhdr *head = at(&vm, RAM + 0x3000);
+	struct vring_desc *table = at(&vm, RAM);
+	struct vring_avail *avail = at(&vm, RAM + 0x1000);
+	volatile struct vring_used *used = at(&vm, RAM + 0x2000);
+	uint8_t *status = at(&vm, RAM + 0x3010);
+
+	*head = (struct virtio_blk_outhdr){ .type = VIRTIO_BLK_T_IN,
+					    .sector = 3 };
+	*status = 0xee;
+	table[0] = (struct vring_desc){ RAM + 0x3000, sizeof(*head),
+					VRING_DESC_F_NEXT, 1 };
+	table[1] = (struct vring_desc){ RAM2, 512,
+					VRING_DESC_F_NEXT | VRING_DESC_F_WRITE,
+					2 };
+	table[2] =
+		(struct vring_desc){ RAM + 0x3010, 1, VRING_DESC_F_WRITE, 0 };
+	avail->ring[request % size] = 0;
+	atomic_thread_fence(memory_order_seq_cst);
+	*(volatile uint16_t *)&avail->idx = request + 1;
+	call(&vm, HCALL_VIRTIO_KICK, dev, 0, 0, 0); /* its result is changed */
+	for (int i = 0; i < 5000 && used->idx != (uint16_t)(request + 1); i++)
+		usleep(1000);
+	CHECK_EQ(used->idx, request + 1);
+	return *status;
+}
+
+/* Who has been asked is told once the answer is there, and can change it. */
+static void answered_later(void)
+{
+	const uint32_t dev = HCALL_VIRTIO_DEV(HCALL_CLASS_BLOCK, 0);
+	struct hcall_virtio_queue *queue;
+	char command[300], name[64] = {};
+	FILE *losetup;
+
+	setup();
+	load();
+	snprintf(command, sizeof(command), "losetup -f --show %s",
+		 make_disk("ops", 65536));
+	losetup = popen(command, "r");
+	NEED(losetup && fgets(name, sizeof(name), losetup) && !pclose(losetup));
+	name[strcspn(name, "\n")] = 0;
+	CHECK_EQ(vm_disk(&vm, "disk", name, KVM_HCALL_ADD_DIRECT), 0);
+	for (uint32_t bits = 1; bits <= 3; bits = bits * 2 + 1)
+		CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, dev, bits, 0, 0), bits);
+	CHECK_EQ(call(&vm, HCALL_VIRTIO_FEATURES, dev, 1ull << 32, 0, 0), 0);
+	CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, dev, 11, 0, 0), 11);
+	queue = at(&vm, RAM2);
+	*queue = (struct hcall_virtio_queue){ .size = 4,
+					      .channel = 600,
+					      .desc = RAM,
+					      .driver = RAM + 0x1000,
+					      .device = RAM + 0x2000 };
+	memset(at(&vm, RAM), 0, 0x4000);
+	CHECK_EQ(call(&vm, HCALL_VIRTIO_QUEUE, dev, 0, RAM2, sizeof(*queue)),
+		 0);
+	CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, dev, 15, 0, 0), 15);
+
+	CHECK_EQ(read_by_queue(4, 0), VIRTIO_BLK_S_OK);
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	CHECK_EQ(attach(1, bpf->maps.set1), 0);
+	bpf->bss->nr_seen = 0;
+	bpf->bss->set[0].change = 1;
+	bpf->bss->set[0].changed = -HCALL_EIO;
+	CHECK_EQ(read_by_queue(4, 1), VIRTIO_BLK_S_IOERR);
+	usleep(20000);
+	/* KICK is a call, too. */
+	CHECK_EQ(bpf->bss->nr_seen, 8);
+	for (unsigned int i = 0, exits = 0; i < 8; i++) {
+		if (seen(i)->door != 3)
+			continue;
+		CHECK_EQ(seen(i)->nr, HCALL_BLOCK_READ);
+		CHECK_EQ(seen(i)->vcpu, -1);
+		if (seen(i)->what == SEEN_ENTER)
+			continue;
+		CHECK_EQ(seen(i)->bytes, 512);
+		CHECK_EQ(seen(i)->set, !exits);
+		CHECK_EQ(seen(i)->result, 1);
+		exits++;
+	}
+	detach(0);
+	CHECK_EQ(read_by_queue(4, 2), VIRTIO_BLK_S_OK);
+	done();
+	snprintf(command, sizeof(command), "losetup -d %s", name);
+	NEED(!system(command));
 }
 
 /* ---- Who does wrong ------------------------------------------------------------- */
@@ -1224,6 +1319,7 @@ static const struct test tests[] = {
 	{ "not_bound", not_bound },
 	{ "vms_come_and_go", vms_come_and_go },
 	{ "doors", doors },
+	{ "answered_later", answered_later },
 	{ "nonsense", nonsense },
 	{ "others_stay", others_stay },
 	{ "fail_closed", fail_closed },

@@ -3052,6 +3052,103 @@ static void fill_workers(struct queue *q, int n)
 	CHECK(!answered(q));
 }
 
+/*
+ * A disk that takes its time: as many requests as the queue holds are on their way,
+ * and no worker waits for them.
+ */
+static void blk_in_flight(void)
+{
+	static const struct {
+		uint32_t type, sector;
+		uint8_t status;
+	} kinds[] = {
+		{ VIRTIO_BLK_T_IN, 3, VIRTIO_BLK_S_OK },
+		{ VIRTIO_BLK_T_OUT, 5, VIRTIO_BLK_S_OK },
+		{ VIRTIO_BLK_T_IN, 8, VIRTIO_BLK_S_IOERR },
+		{ VIRTIO_BLK_T_OUT, 9, VIRTIO_BLK_S_IOERR },
+	};
+	struct kvm_hcall_stats before, after;
+	bool seen[256] = {};
+	struct piece data;
+	struct queue q, other;
+	char name[128];
+	int n = 84, fd;
+
+	snprintf(name, sizeof(name), "%s/other", need_env("HCALL_EXT4"));
+	fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	NEED(fd >= 0);
+	for (int i = 0; i < 256; i++)
+		NEED(write(fd, "0123456789abcdef", 16) == 16);
+	NEED(!fsync(fd));
+	close(fd);
+	q = setup_still();
+	CHECK_EQ(vm_disk(&vm, "other", name, KVM_HCALL_ADD_DIRECT), 1);
+	device_start(BLK2, 0);
+	other = queue_at(BLK2, 0, 8, AREA(15));
+	device_go(BLK2);
+	data = (struct piece)OUT(DATA, 512);
+	memset(at(&vm, DATA), 0x33, 512);
+	CHECK_EQ(blk(&q, VIRTIO_BLK_T_OUT, 3, &data, 1), VIRTIO_BLK_S_OK);
+
+	before = vm_stats(&vm, HCALL_CLASS_BLOCK);
+	stands(true);
+	for (int i = 0; i < n; i++) {
+		uint64_t head = HEAD + 0x1000 + i * 32;
+		bool in = kinds[i % 4].type == VIRTIO_BLK_T_IN;
+		uint64_t sector = DATA + 0x10000 + i * 4096;
+
+		blk_head(head, kinds[i % 4].type, kinds[i % 4].sector);
+		((uint8_t *)at(&vm, head))[16] = 0xee;
+		memset(at(&vm, sector), in ? 0xee : 0x55, 512);
+		put(&q,
+		    (struct piece[]){
+			    OUT(head, 16),
+			    { sector, 512, in ? VRING_DESC_F_WRITE : 0 },
+			    IN(head + 16, 1) },
+		    3);
+	}
+	CHECK_EQ(kick_flags(&q, 0), 0);
+	usleep(50000);
+	CHECK(!answered(&q));
+	/* The calls have begun, and are none yet. */
+	after = vm_stats(&vm, HCALL_CLASS_BLOCK);
+	CHECK_EQ(after.calls, before.calls);
+	/* Another disk is not kept waiting by them. */
+	data = (struct piece)IN(DATA, 4096);
+	for (int i = 0; i < 8; i++) {
+		memset(at(&vm, DATA), 0, 4096);
+		CHECK_EQ(blk(&other, VIRTIO_BLK_T_IN, 0, &data, 1),
+			 VIRTIO_BLK_S_OK);
+		CHECK(!memcmp(at(&vm, DATA + 4080), "0123456789abcdef", 16));
+	}
+	CHECK(!answered(&q));
+	stands(false);
+	for (int i = 0; i < n; i++) {
+		struct vring_used_elem e = answer(&q);
+		uint32_t at_ = (e.id + 256 - 3) % 256 / 3;
+		bool in;
+
+		CHECK(e.id % 3 == 0 && at_ < (uint32_t)n && !seen[at_]);
+		seen[at_] = true;
+		in = kinds[at_ % 4].type == VIRTIO_BLK_T_IN;
+		CHECK_EQ(e.len, in ? 513 : 1);
+		CHECK_EQ(*(uint8_t *)at(&vm, HEAD + 0x1000 + at_ * 32 + 16),
+			 kinds[at_ % 4].status);
+		if (at_ % 4 == 0)
+			CHECK(all_are(at(&vm, DATA + 0x10000 + at_ * 4096),
+				      0x33, 512));
+	}
+	after = vm_stats(&vm, HCALL_CLASS_BLOCK);
+	CHECK_EQ(after.calls - before.calls, n + 8);
+	CHECK_EQ(after.errors - before.errors, n / 2);
+	CHECK_EQ(after.bytes - before.bytes, n / 2 * 512 + 8 * 4096);
+	data = (struct piece)IN(DATA, 512);
+	CHECK_EQ(blk(&q, VIRTIO_BLK_T_IN, 5, &data, 1), VIRTIO_BLK_S_OK);
+	CHECK(all_are(at(&vm, DATA), 0x55, 512));
+	unlink(name);
+	teardown();
+}
+
 /* A reset waits for them, and can be interrupted; then nothing changes. */
 static void reset_in_flight(void)
 {
@@ -3329,6 +3426,7 @@ static const struct test tests[] = {
 	{ "virtio.blk_readonly", blk_readonly },
 	{ "virtio.blk_through", blk_through },
 	{ "virtio.blk_workers", blk_workers },
+	{ "virtio.blk_in_flight", blk_in_flight },
 	{ "virtio.console", console },
 	{ "virtio.console_full", console_full },
 	{ "virtio.rng", rng },
