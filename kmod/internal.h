@@ -426,7 +426,8 @@ typedef s64 (*hcall_fn)(struct hcall_call *call);
  *	      while the guest could not find it; or NULL
  * @remove:   free a device that no call can find any more; Context: may sleep
  * @describe: fill in the class's part of @info.  Context: a call
- * @resize:   the launcher says that the device has another size, or NULL
+ * @resize:   the launcher says that the device has another size, or NULL.
+ *	      Context: vm->lock held.  Return: 0 or a negative errno
  * @link:     the launcher says that the link has changed, or NULL.
  *	      Return: 0 or -EINVAL
  * @virtio:   the same by virtqueues, or NULL
@@ -441,8 +442,8 @@ struct hcall_service {
 	bool (*ready)(struct hcall_dev *dev);
 	void (*remove)(struct hcall_dev *dev);
 	void (*describe)(struct hcall_dev *dev, struct hcall_device *info);
-	void (*resize)(struct hcall_dev *dev,
-		       const struct kvm_hcall_resize *resize);
+	int (*resize)(struct hcall_dev *dev,
+		      const struct kvm_hcall_resize *resize);
 	int (*link)(struct hcall_dev *dev, const struct kvm_hcall_link *link);
 	const struct hcall_virtio *virtio;
 };

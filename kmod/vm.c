@@ -257,17 +257,19 @@ static long vm_remove(struct hcall_vm *vm, const struct kvm_hcall_remove *remove
 static long vm_resize(struct hcall_vm *vm, const struct kvm_hcall_resize *resize)
 {
 	struct hcall_dev **unit = find_unit(vm, resize->class_id, resize->unit);
+	int ret;
 
-	if (resize->flags || resize->rows > S16_MAX ||
+	if (resize->flags ||
 	    memchr_inv(resize->reserved, 0, sizeof(resize->reserved)))
 		return -EINVAL;
 	if (!unit)
 		return -ENODEV;
 	if (!(*unit)->service->resize)
 		return -EINVAL;
-	(*unit)->service->resize(*unit, resize);
-	hcall_fire(vm, (*unit)->channel);
-	return 0;
+	ret = (*unit)->service->resize(*unit, resize);
+	if (!ret)
+		hcall_fire(vm, (*unit)->channel);
+	return ret;
 }
 
 static long vm_link(struct hcall_vm *vm, const struct kvm_hcall_link *link)

@@ -5,8 +5,10 @@
  * A call becomes one vfs operation of the calling thread on the guest's own
  * pages, with no lock and no allocation of ours: what two calls do to the same
  * sectors at a time is for the file system to order, as it is for two
- * pwrite(2).  Size and mode are fixed when the disk is added; a write does not
- * make the file longer (but for one that is cut at that very moment).
+ * pwrite(2).  The mode is fixed when the disk is added, the size until the
+ * launcher has us look again, which calls under way may not see yet: each reads
+ * it once.  A write does not make the file longer (but for one that is cut at
+ * that very moment).
  */
 #include <linux/blkdev.h>
 #include <linux/bvec.h>
@@ -32,7 +34,7 @@
  * struct block_disk - a disk
  * @dev:         what all devices have
  * @file:        the launcher's; a reference of ours
- * @sectors:     size, fixed
+ * @sectors:     size; resize changes it at any time
  * @block_bytes: sectors and counts must be multiples of this many bytes
  * @physical_bytes: a hint for the guest
  * @sector_mask: the same, as bits of a sector or count that must be 0
@@ -73,6 +75,7 @@ block_range(struct hcall_call *call, u64 unit, u64 sector, u64 sectors, u64 cap,
 {
 	struct hcall_dev *dev;
 	struct block_disk *disk;
+	u64 size;
 
 	if (!sectors)
 		return -HCALL_EINVAL;
@@ -88,7 +91,8 @@ block_range(struct hcall_call *call, u64 unit, u64 sector, u64 sectors, u64 cap,
 		return -HCALL_EROFS;
 	if (access == BLOCK_PUNCHES && !disk->punches)
 		return -HCALL_EOPNOTSUPP;
-	if (sector >= disk->sectors || sectors > disk->sectors - sector)
+	size = READ_ONCE(disk->sectors);
+	if (sector >= size || sectors > size - sector)
 		return -HCALL_ERANGE;
 	range->disk = disk;
 	range->pos = sector * HCALL_SECTOR_BYTES;
@@ -495,6 +499,36 @@ static int block_geometry(struct block_disk *disk, bool direct)
 	return 0;
 }
 
+/*
+ * How big is what is behind it now?  A network file system asks its server.
+ * Return: 0, or a negative errno and nothing has changed.
+ */
+static int block_measure(struct block_disk *disk)
+{
+	struct kstat stat;
+	loff_t size;
+	int ret;
+
+	ret = vfs_getattr(&disk->file->f_path, &stat, STATX_SIZE,
+			  AT_STATX_SYNC_AS_STAT);
+	if (ret)
+		return ret;
+	/* f_mapping->host is the device's own inode for a block device. */
+	size = i_size_read(disk->file->f_mapping->host);
+	if (!size || size % disk->block_bytes)
+		return -EINVAL;
+	WRITE_ONCE(disk->sectors, size / HCALL_SECTOR_BYTES);
+	return 0;
+}
+
+static int block_resize(struct hcall_dev *dev,
+			const struct kvm_hcall_resize *resize)
+{
+	if (resize->columns || resize->rows)
+		return -EINVAL;
+	return block_measure(container_of(dev, struct block_disk, dev));
+}
+
 static void block_remove(struct hcall_dev *dev)
 {
 	struct block_disk *disk = container_of(dev, struct block_disk, dev);
@@ -507,7 +541,6 @@ static struct hcall_dev *block_add(struct hcall_vm *vm,
 				   const struct kvm_hcall_add *add)
 {
 	struct block_disk *disk;
-	loff_t size;
 	int ret;
 
 	if (add->flags & ~(KVM_HCALL_ADD_READONLY | KVM_HCALL_ADD_DIRECT) ||
@@ -528,13 +561,10 @@ static struct hcall_dev *block_add(struct hcall_vm *vm,
 	ret = block_geometry(disk, add->flags & KVM_HCALL_ADD_DIRECT);
 	if (ret)
 		goto put;
-
-	/* f_mapping->host is the device's own inode for a block device. */
-	size = i_size_read(disk->file->f_mapping->host);
-	ret = -EINVAL;
-	if (!size || size % disk->block_bytes)
+	ret = block_measure(disk);
+	if (ret)
 		goto put;
-	disk->sectors = size / HCALL_SECTOR_BYTES;
+
 	disk->sector_mask = disk->block_bytes / HCALL_SECTOR_BYTES - 1;
 	disk->regular = S_ISREG(file_inode(disk->file)->i_mode);
 	disk->iocb_flags = disk->file->f_iocb_flags;
@@ -554,7 +584,7 @@ static void block_describe(struct hcall_dev *dev, struct hcall_device *info)
 {
 	struct block_disk *disk = container_of(dev, struct block_disk, dev);
 
-	info->u.block.sectors = disk->sectors;
+	info->u.block.sectors = READ_ONCE(disk->sectors);
 	info->u.block.block_bytes = disk->block_bytes;
 	info->u.block.physical_bytes = disk->physical_bytes;
 	info->u.block.max_sectors = HCALL_BLOCK_MAX_SECTORS;
@@ -584,5 +614,6 @@ const struct hcall_service hcall_block = {
 	.add = block_add,
 	.remove = block_remove,
 	.describe = block_describe,
+	.resize = block_resize,
 	.virtio = &hcall_virtio_blk,
 };

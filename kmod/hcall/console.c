@@ -238,12 +238,15 @@ static void console_describe(struct hcall_dev *dev, struct hcall_device *info)
 	info->u.console.max_bytes = HCALL_CONSOLE_MAX_BYTES;
 }
 
-static void console_resize(struct hcall_dev *dev,
-			   const struct kvm_hcall_resize *resize)
+static int console_resize(struct hcall_dev *dev,
+			  const struct kvm_hcall_resize *resize)
 {
 	struct console *console = container_of(dev, struct console, dev);
 
+	if (resize->rows > S16_MAX)
+		return -EINVAL;
 	WRITE_ONCE(console->size, (u32)resize->rows << 16 | resize->columns);
+	return 0;
 }
 
 const struct hcall_service hcall_console = {

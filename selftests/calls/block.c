@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -388,6 +389,196 @@ static void truncated(void)
 	teardown();
 }
 
+/* The launcher says that the size has changed.  Return: 0 or -errno. */
+static int resize(void)
+{
+	struct kvm_hcall_resize arg = { .class_id = HCALL_CLASS_BLOCK };
+
+	return ioctl(vm.hcall, KVM_HCALL_RESIZE, &arg) ? -errno : 0;
+}
+
+static uint64_t told_sectors(void)
+{
+	return vm_device(&vm, HCALL_CLASS_BLOCK, 0).u.block.sectors;
+}
+
+/* What all disks have in common: @sectors and the event, and the end is there. */
+static void expect_resized(uint64_t sectors)
+{
+	uint32_t channel = vm_device(&vm, HCALL_CLASS_BLOCK, 0).channel;
+
+	CHECK(!channel_take(&vm, channel));
+	CHECK_EQ(resize(), 0);
+	CHECK(channel_take(&vm, channel));
+	CHECK_EQ(told_sectors(), sectors);
+	CHECK_EQ(rd(sectors - 8, BUF, 8), 8);
+	CHECK_EQ(rd(sectors, BUF, 8), -HCALL_ERANGE);
+	CHECK_EQ(rd(sectors - 8, BUF, 16), -HCALL_ERANGE);
+	CHECK_EQ(rd(sectors + 8, BUF, 8), -HCALL_ERANGE);
+}
+
+static void refuses_size(uint64_t sectors)
+{
+	CHECK_EQ(resize(), -EINVAL);
+	CHECK(!channel_take(&vm, vm_device(&vm, HCALL_CLASS_BLOCK, 0).channel));
+	CHECK_EQ(told_sectors(), sectors);
+}
+
+static void resized(void)
+{
+	uint8_t data[512];
+
+	setup(0);
+	/* Nothing is known of it before the launcher says so. */
+	NEED(!truncate(path, 2 * DISK_SECTORS * 512));
+	CHECK_EQ(rd(DISK_SECTORS, BUF, 1), -HCALL_ERANGE);
+	CHECK_EQ(told_sectors(), DISK_SECTORS);
+	NEED(!ioctl(vm.hcall, KVM_HCALL_SEAL));
+	expect_resized(2 * DISK_SECTORS);
+	CHECK_EQ(rd(7, BUF, 1), 1);
+	CHECK_EQ(wr(2 * DISK_SECTORS - 1, BUF, 1), 1);
+	host_read(2 * DISK_SECTORS - 1, data, 512);
+	expect_sector(data, 7);
+	CHECK_EQ(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, DISK_SECTORS, 8, 0), 8);
+	CHECK_EQ(call(&vm, HCALL_BLOCK_DISCARD, 0, DISK_SECTORS, 8, 0), 8);
+	CHECK_EQ(wr(2 * DISK_SECTORS, BUF, 1), -HCALL_ERANGE);
+	CHECK_EQ(call(&vm, HCALL_BLOCK_DISCARD, 0, 2 * DISK_SECTORS, 1, 0),
+		 -HCALL_ERANGE);
+	CHECK_EQ(file_size(), 2 * DISK_SECTORS * 512);
+	/* Smaller: an error, which then is another one. */
+	NEED(!truncate(path, 1000 * 512));
+	CHECK_EQ(rd(1000, BUF, 1), -HCALL_EIO);
+	expect_resized(1000);
+	CHECK_EQ(rd(1000, BUF, 1), -HCALL_ERANGE);
+	CHECK_EQ(wr(1000, BUF, 1), -HCALL_ERANGE);
+	CHECK_EQ(wr(999, BUF, 2), -HCALL_ERANGE);
+	CHECK_EQ(call(&vm, HCALL_BLOCK_WRITE_ZEROES, 0, 999, 2, 0),
+		 -HCALL_ERANGE);
+	CHECK_EQ(wr(999, BUF, 1), 1);
+	CHECK_EQ(file_size(), 1000 * 512);
+	/* The same size is no mistake. */
+	expect_resized(1000);
+	/* Sizes that no disk has. */
+	NEED(!truncate(path, 1000 * 512 + 100));
+	refuses_size(1000);
+	NEED(!truncate(path, 0));
+	refuses_size(1000);
+	CHECK_EQ(rd(999, BUF, 1), -HCALL_EIO);
+	NEED(!truncate(path, DISK_SECTORS * 512));
+	expect_resized(DISK_SECTORS);
+	teardown();
+}
+
+static void resize_errors(void)
+{
+	static const struct {
+		struct kvm_hcall_resize arg;
+		int want;
+	} rows[] = {
+		{ { .class_id = 2, .flags = 1 }, EINVAL },
+		{ { .class_id = 2, .columns = 1 }, EINVAL },
+		{ { .class_id = 2, .rows = 1 }, EINVAL },
+		{ { .class_id = 2, .reserved[0] = 1 }, EINVAL },
+		{ { .class_id = 2, .reserved[3] = 1 }, EINVAL },
+		{ { .class_id = 2, .unit = 1 }, ENODEV },
+		{ { .class_id = 2, .unit = 64 }, ENODEV },
+		{ { .class_id = 2, .unit = -1 }, ENODEV },
+		{ { .class_id = 0 }, ENODEV },
+		{ { .class_id = 1 }, ENODEV },
+		{ { .class_id = 3 }, ENODEV },
+		{ { .class_id = 77 }, ENODEV },
+		{ { .class_id = -1 }, ENODEV },
+	};
+
+	setup(0);
+	NEED(!truncate(path, 2 * DISK_SECTORS * 512));
+	for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct kvm_hcall_resize arg = rows[i].arg;
+		int ret = ioctl(vm.hcall, KVM_HCALL_RESIZE, &arg);
+
+		if (ret != -1 || errno != rows[i].want)
+			printf("# row %u\n", i);
+		CHECK_EQ(ret, -1);
+		CHECK_EQ(errno, rows[i].want);
+		CHECK_EQ(told_sectors(), DISK_SECTORS);
+	}
+	CHECK_EQ(resize(), 0);
+	vm_remove(&vm, HCALL_CLASS_BLOCK, 0);
+	CHECK_EQ(resize(), -ENODEV);
+	teardown();
+}
+
+static void resized_readonly(void)
+{
+	setup(KVM_HCALL_ADD_READONLY);
+	NEED(!truncate(path, 2 * DISK_SECTORS * 512));
+	expect_resized(2 * DISK_SECTORS);
+	CHECK_EQ(wr(DISK_SECTORS, BUF, 1), -HCALL_EROFS);
+	teardown();
+}
+
+/* What resized_while() tells its program, and is told. */
+#define WHILE_AT (RAM + 0x8000u)
+struct counts {
+	volatile uint64_t ends, ok, eio, erange, other, low_ok;
+};
+
+/* Reads what comes and goes, and writes what stays, all the time. */
+GUEST static int64_t read_and_write(uint64_t at)
+{
+	struct counts *n = (void *)at;
+
+	while (!n->ends) {
+		int64_t ret =
+			guest_call(HCALL_BLOCK_READ, 0, DISK_SECTORS, BUF, 8);
+
+		if (ret == 8)
+			n->ok++;
+		else if (ret == -HCALL_EIO)
+			n->eio++;
+		else if (ret == -HCALL_ERANGE)
+			n->erange++;
+		else
+			n->other++;
+		if (guest_call(HCALL_BLOCK_WRITE, 0, 100, BUF, 8) == 8)
+			n->low_ok++;
+		else
+			n->other++;
+	}
+	return 0;
+}
+
+/* What a call that starts after RESIZE gets is the new size's. */
+static void resized_while(void)
+{
+	struct counts *n;
+	uint64_t all;
+
+	setup(0);
+	n = at(&vm, WHILE_AT);
+	vm_guest(&vm);
+	guest_start(&vm.vcpu[1], read_and_write, WHILE_AT, false);
+	for (int i = 0; i < 1000 || !n->ok || !n->erange; i++) {
+		NEED(i < 100000);
+		NEED(!truncate(path, 2 * DISK_SECTORS * 512));
+		CHECK_EQ(resize(), 0);
+		CHECK_EQ(rd(DISK_SECTORS, BUF + 4096, 8), 8);
+		NEED(!truncate(path, DISK_SECTORS * 512));
+		CHECK_EQ(resize(), 0);
+		CHECK_EQ(rd(DISK_SECTORS, BUF + 4096, 8), -HCALL_ERANGE);
+	}
+	n->ends = 1;
+	CHECK_EQ(call_wait(&vm.vcpu[1]), 0);
+	all = n->ok + n->eio + n->erange;
+	printf("# %llu reads: %llu were there, %llu EIO, %llu ERANGE\n",
+	       (unsigned long long)all, (unsigned long long)n->ok,
+	       (unsigned long long)n->eio, (unsigned long long)n->erange);
+	CHECK_EQ(n->other, 0);
+	CHECK_EQ(n->low_ok, all);
+	CHECK_EQ(file_size(), DISK_SECTORS * 512);
+	teardown();
+}
+
 /* RLIMIT_FSIZE would be SIGXFSZ, which nobody here has a handler for. */
 static void fsize_limit(void)
 {
@@ -594,6 +785,46 @@ static void device_4k(void)
 	}
 }
 
+/* Cut or lengthen the file behind a loop device, and have it look again. */
+static void loop_size(const char *device, uint64_t bytes)
+{
+	struct loop_info64 info;
+	int fd = open(device, O_RDWR);
+
+	NEED(fd >= 0 && !ioctl(fd, LOOP_GET_STATUS64, &info));
+	NEED(!truncate((char *)info.lo_file_name, bytes));
+	NEED(!ioctl(fd, LOOP_SET_CAPACITY));
+	close(fd);
+}
+
+static void device_resized(void)
+{
+	static const uint32_t flags[] = { 0, KVM_HCALL_ADD_DIRECT,
+					  KVM_HCALL_ADD_READONLY };
+	const uint64_t all = 4 << 20;
+
+	for (int i = 0; i < 3; i++) {
+		setup_on(need_env("HCALL_LOOP"), flags[i]);
+		loop_size(path, all * 2);
+		CHECK_EQ(told_sectors(), all / 512);
+		expect_resized(all * 2 / 512);
+		loop_size(path, all / 2);
+		expect_resized(all / 2 / 512);
+		loop_size(path, all);
+		expect_resized(all / 512);
+		teardown();
+	}
+	/* No whole blocks. */
+	setup_on(need_env("HCALL_LOOP4K"), 0);
+	loop_size(path, all + 512);
+	refuses_size(all / 512);
+	loop_size(path, all + 4096);
+	expect_resized((all + 4096) / 512);
+	loop_size(path, all);
+	expect_resized(all / 512);
+	teardown();
+}
+
 static void full(void)
 {
 	setup_on(need_env("HCALL_FULL"), 0);
@@ -711,6 +942,10 @@ static const struct test tests[] = {
 	{ "block.discard_and_zeroes", discard_and_zeroes },
 	{ "block.huge", huge },
 	{ "block.truncated", truncated },
+	{ "block.resized", resized },
+	{ "block.resize_errors", resize_errors },
+	{ "block.resized_readonly", resized_readonly },
+	{ "block.resized_while", resized_while },
 	{ "block.fsize_limit", fsize_limit },
 	{ "block.unmapped", unmapped },
 	{ "block.several", several },
@@ -719,6 +954,7 @@ static const struct test tests[] = {
 	{ "block.direct", direct },
 	{ "block.device", device },
 	{ "block.device_4k", device_4k },
+	{ "block.device_resized", device_resized },
 	{ "block.full", full },
 	{ "block.broken", broken },
 	{ "block.flush_reaches", flush_reaches },

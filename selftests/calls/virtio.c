@@ -1289,6 +1289,121 @@ static void blk_workers(void)
 	teardown();
 }
 
+static void blk_resize_to(uint64_t sectors)
+{
+	struct kvm_hcall_resize resize = { .class_id = HCALL_CLASS_BLOCK };
+
+	NEED(!truncate(path, sectors * 512));
+	NEED(!ioctl(vm.hcall, KVM_HCALL_RESIZE, &resize));
+}
+
+static void expect_capacity(uint64_t sectors)
+{
+	struct virtio_blk_config c;
+
+	CHECK(channel_fires(&vm, device(BLK).channel));
+	config_read(BLK, 0, &c, 8);
+	CHECK_EQ(c.capacity, sectors);
+	CHECK_EQ(status(BLK, GET), RUNNING);
+}
+
+static void blk_resize_on(void (*set_up)(uint32_t flags), uint32_t flags)
+{
+	struct piece data = IN(DATA, 1024);
+	struct queue q;
+
+	set_up(flags);
+	q = start(BLK, 8, 0);
+	channel_take(&vm, device(BLK).channel);
+	CHECK_EQ(blk(&q, VIRTIO_BLK_T_IN, DISK_SECTORS, &data, 1),
+		 VIRTIO_BLK_S_IOERR);
+	blk_resize_to(2 * DISK_SECTORS);
+	expect_capacity(2 * DISK_SECTORS);
+	memset(at(&vm, DATA), 0xee, 1024);
+	CHECK_EQ(blk(&q, VIRTIO_BLK_T_IN, 2 * DISK_SECTORS - 2, &data, 1),
+		 VIRTIO_BLK_S_OK);
+	CHECK(all_are(at(&vm, DATA), 0, 1024));
+	CHECK_EQ(blk(&q, VIRTIO_BLK_T_IN, 2 * DISK_SECTORS - 1, &data, 1),
+		 VIRTIO_BLK_S_IOERR);
+	blk_works(&q);
+	blk_resize_to(64);
+	expect_capacity(64);
+	CHECK_EQ(blk(&q, VIRTIO_BLK_T_IN, 63, &data, 1), VIRTIO_BLK_S_IOERR);
+	CHECK_EQ(blk(&q, VIRTIO_BLK_T_IN, 64, &data, 1), VIRTIO_BLK_S_IOERR);
+	data.flags = 0;
+	CHECK_EQ(blk(&q, VIRTIO_BLK_T_OUT, 64, &data, 1), VIRTIO_BLK_S_IOERR);
+	blk_works(&q);
+	teardown();
+}
+
+static void blk_resize(void)
+{
+	blk_resize_on(setup_disk, 0);
+	blk_resize_on(setup_disk, KVM_HCALL_ADD_READONLY);
+	blk_resize_on(setup_ext4, 0);
+	blk_resize_on(setup_ext4, KVM_HCALL_ADD_DIRECT);
+}
+
+static atomic_bool resizing;
+static atomic_long resizes;
+
+static void *resize_often(void *unused)
+{
+	(void)unused;
+	while (resizing) {
+		blk_resize_to(1024);
+		blk_resize_to(2 * DISK_SECTORS);
+		resizes++;
+	}
+	return NULL;
+}
+
+/* The disk is cut and grows below requests that vCPU or workers have. */
+static void blk_resize_in_flight(void)
+{
+	long ok = 0, failed = 0;
+	pthread_t thread;
+	struct queue q;
+	const int n = 80;
+
+	setup_direct();
+	q = start(BLK, 256, 0);
+	resizing = true;
+	resizes = 0;
+	NEED(!pthread_create(&thread, NULL, resize_often, NULL));
+	for (int round = 0; round < 40 || !ok || !failed || resizes < 20;
+	     round++) {
+		NEED(round < 1000);
+		q.cursor = 0;
+		for (int i = 0; i < n; i++)
+			put_many(&q, i, VIRTIO_BLK_T_IN);
+		CHECK_EQ(kick(&q), 0);
+		for (int i = 0; i < n; i++)
+			CHECK_EQ(answer(&q).len, MANY_BYTES + 1);
+		for (int i = 0; i < n; i++) {
+			/* Those of the first 1024 sectors never go. */
+			if (many_status(i) == VIRTIO_BLK_S_OK && i >= 32)
+				ok++;
+			else if (i >= 32)
+				failed++;
+			if (i < 32 || many_status(i) != VIRTIO_BLK_S_IOERR)
+				CHECK_EQ(many_status(i), VIRTIO_BLK_S_OK);
+		}
+	}
+	resizing = false;
+	NEED(!pthread_join(thread, NULL));
+	printf("# %ld times; %ld requests were in time, %ld were not\n",
+	       resizes, ok, failed);
+	expect_capacity(2 * DISK_SECTORS);
+	blk_works(&q);
+	q.cursor = 0;
+	put_many(&q, 40, VIRTIO_BLK_T_IN);
+	CHECK_EQ(kick(&q), 0);
+	CHECK_EQ(answer(&q).len, MANY_BYTES + 1);
+	CHECK_EQ(many_status(40), VIRTIO_BLK_S_OK);
+	teardown();
+}
+
 /* ---- Console and entropy ------------------------------------------------------- */
 
 static int to_guest = -1, from_guest = -1; /* pipes */
@@ -2926,6 +3041,14 @@ static void *fuzz_disturb(void *arg)
 			vm_remove(&vm, dev >> 8, dev & 255);
 			NEED(fuzz_add(dev) == (int)(dev & 255));
 			break;
+		case 5:
+			/* All requests that are meant well stay below. */
+			NEED(!ftruncate(disk_fd[0],
+					(310 + (r >> 16) % 1738) * 512));
+			NEED(!ioctl(vm.hcall, KVM_HCALL_RESIZE,
+				    &(struct kvm_hcall_resize){
+					    .class_id = HCALL_CLASS_BLOCK }));
+			break;
 		case 2:
 			vm_slot(&vm, 2, RAM2, NULL, 0, 0);
 			vm_slot(&vm, 2, RAM2, vm.ram2, RAM2_BYTES,
@@ -3427,6 +3550,8 @@ static const struct test tests[] = {
 	{ "virtio.blk_through", blk_through },
 	{ "virtio.blk_workers", blk_workers },
 	{ "virtio.blk_in_flight", blk_in_flight },
+	{ "virtio.blk_resize", blk_resize },
+	{ "virtio.blk_resize_in_flight", blk_resize_in_flight },
 	{ "virtio.console", console },
 	{ "virtio.console_full", console_full },
 	{ "virtio.rng", rng },

@@ -86,7 +86,7 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_bind, reserved, 8);
  * -1: no input.
  * block: @fd is a regular file or block device, not opened with O_APPEND; its
  * size is a multiple of 512 bytes (with O_DIRECT, of what direct I/O wants) and
- * is fixed at this call.  @fd_in is -1.
+ * is what it is at this call until KVM_HCALL_RESIZE.  @fd_in is -1.
  * input: @fd_in is an evdev device opened with O_NONBLOCK, or a pipe that brings
  * struct hcall_input_event, each written in one piece; @fd is for the guest's
  * LED events: the same device, or another pipe, or -1.
@@ -225,13 +225,18 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_remove, reserved, 12);
 /**
  * struct kvm_hcall_resize - argument of KVM_HCALL_RESIZE
  * @flags:    0
- * @class_id: HCALL_CLASS_CONSOLE
+ * @class_id: HCALL_CLASS_CONSOLE or _BLOCK
  * @unit:     from KVM_HCALL_ADD
- * @columns:  new width, 0: not known
- * @rows:     new height, up to 32767, 0: not known
+ * @columns:  console: new width, 0: not known; block: 0
+ * @rows:     console: new height, up to 32767, 0: not known; block: 0
  * @reserved: 0
  *
- * Also after SEAL.  Errors: -ENODEV, -EINVAL.
+ * block: what is behind the disk has grown or has been cut, and the module looks
+ * again how big it is.
+ *
+ * The device's channel fires.  Also after SEAL.  Errors: -ENODEV, -EINVAL (block:
+ * the size is now 0, or not a multiple of what calls are in), or what the file
+ * system says when it is asked.  After an error nothing has changed.
  */
 struct kvm_hcall_resize {
 	__u32 flags;
