@@ -308,6 +308,27 @@ static void do_disks(const uint64_t *n)
 	off(i);
 }
 
+/* The same of all disks each time that something is new, until one has n[0]. */
+static void do_sizes(const uint64_t *n)
+{
+	struct hcall_device disk;
+	bool last = false;
+	unsigned int i;
+
+	while (!last) {
+		for (i = 0; !disk_get(i, &disk); i++) {
+			print("%s has %lu\n", disk.name, disk.u.block.sectors);
+			if (disk.u.block.sectors == n[0])
+				last = true;
+		}
+		if (!last)
+			hcall_event_wait(0, 0);
+		while (hcall_event_next() >= 0)
+			;
+	}
+	off(0);
+}
+
 /* Copy all of disk 0 to disk 1, and ask for a write to disk n[0] to fail. */
 static void do_copy(const uint64_t *n)
 {
@@ -425,8 +446,9 @@ static const struct {
 	{ "putc", do_putc },	 { "reads", do_reads },
 	{ "reboot", do_reboot }, { "reboots", do_reboots },
 	{ "routes", do_routes }, { "size", do_size },
-	{ "smp", do_smp },	 { "spin", do_spin },
-	{ "triple", do_triple }, { "udp", do_udp },
+	{ "sizes", do_sizes },	 { "smp", do_smp },
+	{ "spin", do_spin },	 { "triple", do_triple },
+	{ "udp", do_udp },
 };
 
 void _start(const struct hvm_start_info *start)

@@ -64,7 +64,7 @@ static void die_if_no_place(const char *what, const char *name)
 		    what, name);
 }
 
-void hcall_add_disk(int fd, const struct disk *disk)
+void hcall_add_disk(int fd, struct disk *disk)
 {
 	struct kvm_hcall_add add = {
 		.class_id = HCALL_CLASS_BLOCK,
@@ -76,6 +76,7 @@ void hcall_add_disk(int fd, const struct disk *disk)
 
 	memcpy(add.name, disk->name, sizeof(add.name));
 	if (ioctl(fd, KVM_HCALL_ADD, &add) == 0) {
+		disk->unit = add.unit;
 		note("disk %s is unit %u: %s", disk->name, add.unit,
 		     disk->path);
 		return;
@@ -145,6 +146,23 @@ void hcall_resize(int fd, const struct console *con)
 	if (ioctl(fd, KVM_HCALL_RESIZE, &resize) < 0)
 		note("the guest is not told of the new window size: %s",
 		     strerror(errno));
+}
+
+void hcall_resize_disk(int fd, const struct disk *disk)
+{
+	struct kvm_hcall_resize resize = { .class_id = HCALL_CLASS_BLOCK,
+					   .unit = disk->unit };
+
+	if (ioctl(fd, KVM_HCALL_RESIZE, &resize) == 0)
+		note("disk %s: the guest is told the size of %s", disk->name,
+		     disk->path);
+	else if (errno == EINVAL)
+		say("disk %s: the guest is not told the new size of %s: it is 0 or "
+		    "no multiple of the disk's blocks",
+		    disk->name, disk->path);
+	else
+		say("disk %s: the guest is not told the new size of %s: %s",
+		    disk->name, disk->path, strerror(errno));
 }
 
 void hcall_set_link(int fd, const struct net *net)

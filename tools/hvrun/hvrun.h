@@ -301,6 +301,7 @@ struct disk {
 	bool read_only;
 	bool direct;
 	int fd;
+	uint32_t unit; /* what the guest calls it */
 };
 
 /** disk_parse() - NAME=PATH[,ro][,direct]; NULL, or what is wrong with it */
@@ -550,12 +551,14 @@ void keys_codes(uint8_t *bits);
 
 /** hcall_open() - bind the module to @vm; returns the instance */
 int hcall_open(const struct vm *vm);
-void hcall_add_disk(int fd, const struct disk *disk);
+void hcall_add_disk(int fd, struct disk *disk);
 void hcall_add_console(int fd, const struct console *con);
 void hcall_add_net(int fd, struct net *net);
 void hcall_add_input(int fd, const struct input *input);
 void hcall_seal(int fd);
 void hcall_resize(int fd, const struct console *con);
+/** hcall_resize_disk() - have the module look again how big it is */
+void hcall_resize_disk(int fd, const struct disk *disk);
 /** hcall_set_link() - tell the guest of @net->up and @net->mtu */
 void hcall_set_link(int fd, const struct net *net);
 

@@ -199,6 +199,8 @@ static const struct argp argp = {
 	.doc = "Start KERNEL, a Multiboot 1, PVH or 64-bit ELF file or a Linux bzImage, "
 	       "in a virtual machine.\v"
 	       "On a terminal, Ctrl-A X leaves and Ctrl-A H shows the other keys.\n"
+	       "SIGUSR1 has the guest told of disks that have become larger or "
+	       "smaller.\n"
 	       "The exit status is the guest's; it is 125 if hvrun itself failed, "
 	       "128 + N if signal N ended it. See hvrun(1).",
 };
@@ -208,8 +210,8 @@ static const struct argp argp = {
 /* A signal that was ignored when we were started, as by nohup, stays ignored. */
 static int open_signals(void)
 {
-	static const int signals[] = { SIGINT,	SIGTERM, SIGHUP,  SIGQUIT,
-				       SIGTSTP, SIGCONT, SIGWINCH };
+	static const int signals[] = { SIGINT,	SIGTERM, SIGHUP,   SIGQUIT,
+				       SIGTSTP, SIGCONT, SIGWINCH, SIGUSR1 };
 	struct sigaction old;
 	sigset_t set;
 	int fd;
@@ -248,6 +250,7 @@ struct guest {
 	struct vm vm;
 	struct console *con;
 	struct keyboard *keyboard;
+	const struct disk *disks;
 	struct nets *nets;
 	int hcall_fd;
 	int signal_fd;
@@ -294,6 +297,10 @@ static int take_signal(struct guest *guest)
 	case SIGWINCH:
 		if (guest->con)
 			hcall_resize(guest->hcall_fd, guest->con);
+		return 0;
+	case SIGUSR1:
+		for (const struct disk *d = guest->disks; d; d = d->next)
+			hcall_resize_disk(guest->hcall_fd, d);
 		return 0;
 	case SIGTSTP:
 		suspend();
@@ -441,6 +448,7 @@ int run_command(int argc, char **argv)
 	for (struct input *i = config.inputs; i; i = i->next)
 		input_open(i);
 	guest.keyboard = input_keyboard(config.inputs);
+	guest.disks = config.disks;
 	nets_open(&config.nets);
 	guest.signal_fd = open_signals();
 	do {

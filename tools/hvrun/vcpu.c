@@ -21,7 +21,7 @@
 
 #include "hvrun.h"
 
-#define KICK_SIGNAL	    SIGUSR1
+#define KICK_SIGNAL	    SIGUSR2
 #define STACK_BYTES	    (128 * KIB)
 #define UNCLAIMED_TO_REPORT 8
 #define KVM_NO_SUCH_CALL    -1000ll /* KVM_ENOSYS */
