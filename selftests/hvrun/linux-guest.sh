@@ -53,6 +53,35 @@ initrd() {
 	rm -r root
 }
 
+# modules VERSION NAME...: those of the guest's kernel and what they need, and the transport, for
+# more_files; in the order in which they can be loaded
+modules() {
+	local version=$1 module n=10
+	shift
+	mkdir root/modules
+	while read -r module; do
+		xz -dc "$module" >"root/modules/$n-$(basename "$module" .xz)"
+		n=$((n + 1))
+	done < <(modprobe -C /dev/null -d "$("$top/selftests/kernel" dir "$version")" \
+		-S "$("$top/selftests/kernel" release "$version")" -a --show-depends "$@" |
+		awk '$1 == "insmod" && !seen[$2]++ { print $2 }')
+	cp -L "$top/build/$version/guest/virtio_hcall.ko" root
+	cp "$top/selftests/hvrun/guest-linux/"{virtio,devices}.sh root
+}
+
+# programs DIR NAME...: copy programs of this machine and what they need to run
+programs() {
+	local to=$1 program file
+	shift
+	for program; do
+		program=$(command -v "$program") || continue
+		for file in "$program" $(ldd "$program" | grep -o '/[^ ]*'); do
+			mkdir -p "$to${file%/*}"
+			cp -L "$file" "$to$file"
+		done
+	done
+}
+
 # boot STATUS VERSION [OPTIONS...] -- [ARGS...]: stdout and stderr are files; $ramdisk and $input are the
 # initramfs and stdin if they are to be others
 boot() {
