@@ -22,16 +22,18 @@ static int end_wake(struct wait_queue_entry *entry, unsigned int mode, int sync,
 		container_of(entry, struct hcall_end_wait, entry);
 	struct hcall_end *end = wait->end;
 	__poll_t events = key_to_poll(key);
+	bool out = end->events & EPOLLOUT;
 
 	if (events && !(events & end->events))
 		return 0;
 	/* Room is news only for who has found none. */
-	if (!(end->events & EPOLLOUT) || READ_ONCE(end->starved)) {
+	if (!out || READ_ONCE(end->starved)) {
 		WRITE_ONCE(end->starved, false);
-		if (!hcall_front_wake(READ_ONCE(end->dev->front)))
+		if (!hcall_front_wake(READ_ONCE(end->dev->front),
+				      2 * end->pair + out))
 			hcall_fire(end->dev->vm, end->dev->channel);
 	}
-	hcall_wake(&end->sleepers);
+	hcall_wake(&end->first->sleepers);
 	return 0;
 }
 
@@ -57,7 +59,7 @@ static void end_queue(struct file *file, struct wait_queue_head *queue,
 
 /**
  * hcall_end_open() - take a file
- * @end:    zeroed
+ * @end:    zeroed, but for @pair and @first
  * @dev:    hcall_dev_init() has been called
  * @file:   a reference, which is @end's from now on
  * @events: EPOLLIN or EPOLLOUT
@@ -73,6 +75,8 @@ int hcall_end_open(struct hcall_end *end, struct hcall_dev *dev,
 	end->file = file;
 	end->dev = dev;
 	end->events = events | EPOLLERR | EPOLLHUP;
+	if (!end->first)
+		end->first = end;
 	hcall_sleepers_init(&end->sleepers, dev->vm);
 	init_poll_funcptr(&table.table, end_queue);
 	vfs_poll(file, &table.table);
@@ -81,7 +85,7 @@ int hcall_end_open(struct hcall_end *end, struct hcall_dev *dev,
 
 /**
  * hcall_end_close() - let go of the file, if there is one
- * @end: no call can find it any more
+ * @end: no call can find it any more; of several the first is the last
  */
 void hcall_end_close(struct hcall_end *end)
 {
@@ -109,7 +113,7 @@ bool hcall_end_ready(struct hcall_end *end)
 
 /**
  * hcall_end_wait() - nothing could be moved: sleep, if the guest likes to
- * @end:   has said -EAGAIN
+ * @end:   has said -EAGAIN, and so have those that are @next
  * @call:  the call
  * @flags: HCALL_NOWAIT or 0
  *
@@ -119,7 +123,8 @@ bool hcall_end_ready(struct hcall_end *end)
 int hcall_end_wait(struct hcall_end *end, struct hcall_call *call, u64 flags)
 {
 	bool sleeps = !(flags & HCALL_NOWAIT) && hcall_may_sleep(call);
-	__poll_t events;
+	struct hcall_end *one;
+	__poll_t events = 0;
 
 	if (sleeps && signal_pending(current))
 		return -EINTR;
@@ -128,7 +133,8 @@ int hcall_end_wait(struct hcall_end *end, struct hcall_call *call, u64 flags)
 	if (sleeps)
 		hcall_sleep(&end->sleepers, call);
 	/* What became possible before this wakes nobody and fires nothing. */
-	events = vfs_poll(end->file, NULL);
+	for (one = end; one; one = sleeps ? one->next : NULL)
+		events |= vfs_poll(one->file, NULL);
 	if (!(events & end->events))
 		return -EAGAIN;
 	if (sleeps)

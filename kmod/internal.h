@@ -353,6 +353,7 @@ enum hcall_after {
  * @args:        the guest's arguments: copied, never validated
  * @segments:    the memory, where the arguments can only say where it begins;
  *		 NULL: it is in one piece
+ * @queue:       by a virtqueue, of class net: which queue of the interface
  * @bytes:       OUT: moved from or to guest memory, for the statistics
  * @exit_reason: OUT: with HCALL_AFTER_EXIT
  * @exit_code:   OUT: with HCALL_AFTER_EXIT
@@ -370,6 +371,7 @@ struct hcall_call {
 	bool asking;
 	u64 args[4];
 	const struct hcall_segments *segments;
+	u32 queue;
 	u64 bytes;
 	u32 exit_reason;
 	u32 exit_code;
@@ -501,7 +503,9 @@ u32 hcall_input_config(struct hcall_dev *dev, u8 select, u8 subsel, void *to,
 		       u32 room);
 
 /* hcall/net.c */
-u32 hcall_net_room(const struct hcall_call *call, u64 unit);
+u32 hcall_net_queues(const struct hcall_dev *dev);
+u32 hcall_net_next(const struct hcall_call *call, u64 unit, u32 first, u32 step,
+		   u32 *next);
 
 /* hcall/timer.c */
 int hcall_timers_init(struct hcall_vm *vm);
@@ -542,7 +546,7 @@ void hcall_work_queue(struct hcall_vm *vm, struct hcall_work *work);
 void hcall_work_cancel(struct hcall_vm *vm, struct hcall_work *work);
 
 /* hcall/virtio.c */
-bool hcall_front_wake(struct hcall_front *front);
+bool hcall_front_wake(struct hcall_front *front, u32 i);
 void hcall_front_stop(struct hcall_front *front);
 void hcall_front_free(struct hcall_front *front);
 
@@ -586,6 +590,9 @@ struct hcall_end_wait {
  * struct hcall_end - one direction of a device
  * @file:     the launcher's; a reference of ours; NULL: there is no such end
  * @dev:      whose channel fires
+ * @pair:     of virtqueues, one of which is looked at instead, if there are some
+ * @first:    of several, any of which will do: who waits sleeps there; or itself
+ * @next:     of those; changes before calls can find them
  * @events:   what poll() says when something can be moved
  * @starved:  nothing could be moved; for room: the channel shall tell of some
  * @sleepers: vCPUs that wait in a call
@@ -595,6 +602,9 @@ struct hcall_end_wait {
 struct hcall_end {
 	struct file *file;
 	struct hcall_dev *dev;
+	u32 pair;
+	struct hcall_end *first;
+	struct hcall_end *next;
 	__poll_t events;
 	bool starved;
 	struct hcall_sleepers sleepers;

@@ -185,8 +185,8 @@ static bool add_unused_ok(const struct kvm_hcall_add *add)
 
 	return (console || !(add->columns || add->rows)) &&
 	       (input || !add->input) && (input || net || !add->buffer) &&
-	       (net || (!add->mtu && is_zero_ether_addr(add->mac))) &&
-	       !add->reserved;
+	       (net || (!add->mtu && is_zero_ether_addr(add->mac) &&
+			!add->queues));
 }
 
 static long vm_add(struct hcall_vm *vm, struct kvm_hcall_add *add)

@@ -7,6 +7,10 @@
  * guest has chosen no feature it knows of no header, and the one that the tap
  * gets or gives lies in the launcher's memory.  A pipe in packet mode is for
  * what has no tap, as a network stack in a process of the launcher's.
+ *
+ * A tap may have several queues, each with a file of its own.  A call takes frames
+ * from any of them and sends into that of its vCPU, so that the tap's flow
+ * steering answers there; a request in a virtqueue says which it means.
  */
 #include <linux/cleanup.h>
 #include <linux/etherdevice.h>
@@ -15,6 +19,7 @@
 #include <linux/if_tun.h>
 #include <linux/module.h>
 #include <linux/net.h>
+#include <linux/nospec.h>
 #include <linux/poll.h>
 #include <linux/rtnetlink.h>
 #include <linux/sched/signal.h>
@@ -56,11 +61,20 @@ static_assert(HCALL_NET_MIN_BYTES == ETH_HLEN);
 #define PIPE_BYTES PAGE_SIZE
 
 /**
+ * struct nic_queue - one of a tap's queues, or two pipes
+ * @socket: the tap's; NULL: two pipes
+ * @out:    where frames go to
+ * @in:     where they come from; for a tap the same file
+ */
+struct nic_queue {
+	struct socket *socket;
+	struct hcall_end out;
+	struct hcall_end in;
+};
+
+/**
  * struct nic - a network interface
  * @dev:       what all devices have
- * @socket:    the tap's; NULL: two pipes
- * @out:       where frames go to
- * @in:        where they come from; for a tap the same file
  * @buffer:    the launcher's memory; NULL: the tap wants no headers
  * @features:  that the guest has chosen; not 0: the guest sees headers
  * @offload:   TUN_F_* that the tap has been told
@@ -70,12 +84,12 @@ static_assert(HCALL_NET_MIN_BYTES == ETH_HLEN);
  * @bounce:    pipes: PIPE_BYTES, as a packet can only be taken whole
  * @link:      what LINK answers
  * @mac:       of the guest
+ * @turn:      the queue that RECV looks at first; a hint, as vCPUs race for it
+ * @queues:    elements of @queue
+ * @queue:     all alike; who waits for a frame waits for one of any
  */
 struct nic {
 	struct hcall_dev dev;
-	struct socket *socket;
-	struct hcall_end out;
-	struct hcall_end in;
 	u8 __user *buffer;
 	u32 features;
 	unsigned long offload;
@@ -85,7 +99,21 @@ struct nic {
 	void *bounce;
 	u32 link;
 	u8 mac[ETH_ALEN];
+	u32 turn;
+	u32 queues;
+	struct nic_queue queue[] __counted_by(queues);
 };
+
+static struct nic_queue *nic_queue(struct nic *nic, u32 i)
+{
+	return &nic->queue[array_index_nospec(i, nic->queues)];
+}
+
+/* Two pipes instead of a tap. */
+static bool nic_is_pipes(const struct nic *nic)
+{
+	return !nic->queue[0].socket;
+}
 
 static s64 net_error(ssize_t error)
 {
@@ -96,7 +124,7 @@ static s64 net_error(ssize_t error)
 
 static u32 net_max_bytes(const struct nic *nic)
 {
-	return nic->socket ? HCALL_NET_MAX_BYTES : PIPE_BYTES;
+	return nic_is_pipes(nic) ? PIPE_BYTES : HCALL_NET_MAX_BYTES;
 }
 
 static bool net_mtu_ok(const struct nic *nic, u16 mtu)
@@ -149,9 +177,10 @@ static __always_inline int frame_buffer(struct nic *nic,
 }
 
 /* What sendmsg() does, without a message around it. */
-static __always_inline ssize_t tap_send(struct nic *nic, struct iov_iter *iter)
+static __always_inline ssize_t tap_send(struct nic_queue *queue,
+					struct iov_iter *iter)
 {
-	struct file *file = nic->out.file;
+	struct file *file = queue->out.file;
 	struct kiocb iocb = { .ki_filp = file, .ki_flags = IOCB_NOWAIT };
 
 	return file->f_op->write_iter(&iocb, iter);
@@ -159,6 +188,7 @@ static __always_inline ssize_t tap_send(struct nic *nic, struct iov_iter *iter)
 
 /* Return: @bytes or a negative errno. */
 static __always_inline ssize_t frame_send(struct nic *nic,
+					  struct nic_queue *queue,
 					  const struct hcall_call *call, u64 gpa,
 					  u32 bytes)
 {
@@ -173,21 +203,21 @@ static __always_inline ssize_t frame_send(struct nic *nic,
 	ret = frame_buffer(nic, call, gpa, bytes, header, ITER_SOURCE, &buffer);
 	if (ret)
 		return ret;
-	ret = nic->socket ? tap_send(nic, &buffer.iter) :
-			    hcall_end_rw(&nic->out, &buffer.iter);
+	ret = queue->socket ? tap_send(queue, &buffer.iter) :
+			      hcall_end_rw(&queue->out, &buffer.iter);
 	return ret < 0 ? ret : bytes;
 }
 
 /* Return: bytes of the frame and its header, or a negative errno. */
-static __always_inline ssize_t tap_take(struct nic *nic,
+static __always_inline ssize_t tap_take(struct nic_queue *queue,
 					const struct iov_iter *iter)
 {
 	struct msghdr msg = { .msg_iter = *iter };
 	size_t room = iov_iter_count(iter);
 	int ret;
 
-	ret = nic->socket->ops->recvmsg(nic->socket, &msg, room,
-					MSG_DONTWAIT | MSG_TRUNC);
+	ret = queue->socket->ops->recvmsg(queue->socket, &msg, room,
+					  MSG_DONTWAIT | MSG_TRUNC);
 	if (ret < 0)
 		return ret;
 	/* Longer than the link carries, or another than we looked at: lost. */
@@ -204,6 +234,7 @@ static __always_inline ssize_t tap_take(struct nic *nic,
  * takes any frame does without the lock, and may take the one we look at.
  */
 static noinline ssize_t tap_take_fitting(struct nic *nic,
+					 struct nic_queue *queue,
 					 const struct iov_iter *iter)
 {
 	ssize_t ret;
@@ -211,13 +242,13 @@ static noinline ssize_t tap_take_fitting(struct nic *nic,
 	/* Somebody's memory may be slow to come. */
 	if (mutex_lock_interruptible(&nic->lock))
 		return -EINTR;
-	ret = nic->socket->ops->peek_len(nic->socket);
+	ret = queue->socket->ops->peek_len(queue->socket);
 	if (ret <= 0)
 		ret = -EAGAIN;
 	else if (ret + (nic->buffer ? HEADER_BYTES : 0) > iov_iter_count(iter))
 		ret = -E2BIG;
 	else
-		ret = tap_take(nic, iter);
+		ret = tap_take(queue, iter);
 	mutex_unlock(&nic->lock);
 	return ret;
 }
@@ -231,6 +262,7 @@ static int frame_header(const struct hcall_call *call, u64 gpa)
 }
 
 static __always_inline ssize_t tap_recv(struct nic *nic,
+					struct nic_queue *queue,
 					const struct hcall_call *call, u64 gpa,
 					u32 room)
 {
@@ -247,9 +279,9 @@ static __always_inline ssize_t tap_recv(struct nic *nic,
 	/* In a queue there is no better room to wait for. */
 	if (likely(room >= net_longest(nic, header) ||
 		   call->door == HCALL_DOOR_QUEUE))
-		ret = tap_take(nic, &buffer.iter);
+		ret = tap_take(queue, &buffer.iter);
 	else
-		ret = tap_take_fitting(nic, &buffer.iter);
+		ret = tap_take_fitting(nic, queue, &buffer.iter);
 	if (ret < 0)
 		return ret;
 	if (!nic->buffer)
@@ -286,7 +318,7 @@ static ssize_t pipe_recv_locked(struct nic *nic, const struct hcall_call *call,
 		return -EFAULT;
 	if (!nic->held) {
 		iov_iter_kvec(&iter, ITER_DEST, &kvec, 1, PIPE_BYTES);
-		ret = hcall_end_rw(&nic->in, &iter);
+		ret = hcall_end_rw(&nic->queue[0].in, &iter);
 		if (ret <= 0)
 			return ret ?: -EIO; /* the writer has gone */
 		nic->held = ret;
@@ -318,36 +350,109 @@ static noinline ssize_t pipe_recv(struct nic *nic, const struct hcall_call *call
 	return ret;
 }
 
+/* From one queue. */
+static __always_inline ssize_t queue_recv(struct nic *nic,
+					  struct nic_queue *queue,
+					  const struct hcall_call *call, u64 gpa,
+					  u32 room)
+{
+	return queue->socket ? tap_recv(nic, queue, call, gpa, room) :
+			       pipe_recv(nic, call, gpa, room);
+}
+
+/* From the one that is next and has a frame. */
+static noinline ssize_t queues_recv(struct nic *nic,
+				    const struct hcall_call *call, u64 gpa,
+				    u32 room)
+{
+	u32 i, turn = READ_ONCE(nic->turn);
+	ssize_t ret = -EAGAIN;
+
+	if (call->door == HCALL_DOOR_QUEUE)
+		return queue_recv(nic, nic_queue(nic, call->queue), call, gpa,
+				  room);
+	for (i = 0; i < nic->queues && ret == -EAGAIN; i++) {
+		ret = queue_recv(nic, nic_queue(nic, turn), call, gpa, room);
+		/* One that does not fit is still the next. */
+		if (ret != -E2BIG)
+			turn = (turn + 1) % nic->queues;
+	}
+	WRITE_ONCE(nic->turn, turn);
+	return ret;
+}
+
 /* Return: bytes of the frame and its header, or a negative errno. */
 static __always_inline ssize_t frame_recv(struct nic *nic,
 					  const struct hcall_call *call, u64 gpa,
 					  u32 room)
 {
-	return nic->socket ? tap_recv(nic, call, gpa, room) :
-			     pipe_recv(nic, call, gpa, room);
+	return likely(nic->queues == 1) ?
+		       queue_recv(nic, &nic->queue[0], call, gpa, room) :
+		       queues_recv(nic, call, gpa, room);
+}
+
+/* Where a call's frames go to: the worker has no vCPU. */
+static __always_inline struct nic_queue *
+frame_queue(struct nic *nic, const struct hcall_call *call)
+{
+	u32 i = 0;
+
+	if (likely(nic->queues == 1))
+		return &nic->queue[0];
+	if (call->door == HCALL_DOOR_QUEUE)
+		i = call->queue;
+	else if (call->vcpu)
+		i = hcall_vcpu(call);
+	return nic_queue(nic, i % nic->queues);
 }
 
 /**
- * hcall_net_room() - how much room the next frame wants
- * @call: of a queue
- * @unit: the device's number
- *
- * Return: bytes, with a header; 0: there is no frame, or it is not known.
+ * hcall_net_queues() - how many queues an interface has
+ * @dev: of class net
  */
-u32 hcall_net_room(const struct hcall_call *call, u64 unit)
+u32 hcall_net_queues(const struct hcall_dev *dev)
+{
+	return container_of(dev, struct nic, dev)->queues;
+}
+
+/**
+ * hcall_net_next() - look for the next frame, in some of an interface's queues
+ * @call:  of a virtqueue
+ * @unit:  the device's number
+ * @first: of the queues
+ * @step:  from each to the next of them
+ * @next:  IN: the queue that the frame before came from; OUT: where there is one,
+ *	   in turn
+ *
+ * Return: the room that it wants in bytes, with a header; if that is not known, as
+ * much as for any; 0: there is no frame.
+ */
+u32 hcall_net_next(const struct hcall_call *call, u64 unit, u32 first, u32 step,
+		   u32 *next)
 {
 	struct hcall_dev *dev = hcall_dev(call, HCALL_INDEX_NET, unit);
+	struct nic_queue *queue;
 	struct nic *nic;
+	u32 left;
 	int bytes;
 
 	if (!dev)
 		return 0;
 	nic = container_of(dev, struct nic, dev);
-	if (!nic->socket)
-		bytes = PIPE_BYTES;
-	else
-		bytes = nic->socket->ops->peek_len(nic->socket);
-	return bytes > 0 ? bytes + HEADER_BYTES : 0;
+	if (nic_is_pipes(nic)) {
+		*next = 0;
+		return PIPE_BYTES + HEADER_BYTES;
+	}
+	for (left = nic->queues; left > first; left -= min(left, step)) {
+		*next += step;
+		if (*next >= nic->queues || *next % step != first)
+			*next = first;
+		queue = nic_queue(nic, *next);
+		bytes = queue->socket->ops->peek_len(queue->socket);
+		if (bytes > 0)
+			return bytes + HEADER_BYTES;
+	}
+	return 0;
 }
 
 /* ---- Calls ----------------------------------------------------------------- */
@@ -362,6 +467,7 @@ static struct nic *net_of(const struct hcall_call *call)
 static s64 net_send(struct hcall_call *call)
 {
 	u64 gpa = call->args[1], bytes = call->args[2], flags = call->args[3];
+	struct nic_queue *queue;
 	struct nic *nic;
 	ssize_t ret;
 
@@ -371,11 +477,12 @@ static s64 net_send(struct hcall_call *call)
 	if (!nic)
 		return -HCALL_ENODEV;
 	bytes = min_t(u64, bytes, U32_MAX);
-	ret = frame_send(nic, call, gpa, bytes);
+	queue = frame_queue(nic, call);
+	ret = frame_send(nic, queue, call, gpa, bytes);
 	if (unlikely(ret == -EAGAIN)) {
-		ret = hcall_end_wait(&nic->out, call, flags);
+		ret = hcall_end_wait(&queue->out, call, flags);
 		if (!ret)
-			ret = frame_send(nic, call, gpa, bytes);
+			ret = frame_send(nic, queue, call, gpa, bytes);
 	}
 	if (ret < 0)
 		return net_error(ret);
@@ -398,7 +505,7 @@ static s64 net_recv(struct hcall_call *call)
 		return -HCALL_E2BIG;
 	ret = frame_recv(nic, call, gpa, room);
 	if (ret == -EAGAIN) {
-		ret = hcall_end_wait(&nic->in, call, flags);
+		ret = hcall_end_wait(&nic->queue[0].in, call, flags);
 		if (!ret)
 			ret = frame_recv(nic, call, gpa, room);
 	}
@@ -467,6 +574,7 @@ static __always_inline s64 net_vector(struct hcall_call *call, bool out)
 	struct hcall_frame frame __uninitialized; /* vector_fetch() */
 	struct hcall_span array, *span = &array;
 	struct hcall_vm *vm = call->vm;
+	struct nic_queue *queue;
 	bool tried = false;
 	struct nic *nic;
 	ssize_t ret = 0;
@@ -485,16 +593,18 @@ static __always_inline s64 net_vector(struct hcall_call *call, bool out)
 				out ? ITER_SOURCE : ITER_DEST))
 			return -HCALL_EFAULT;
 	}
+	queue = frame_queue(nic, call);
 	while (done < count) {
 		ret = vector_fetch(vm, span, gpa, done, &frame);
 		if (!ret)
-			ret = out ? frame_send(nic, call, frame.gpa,
+			ret = out ? frame_send(nic, queue, call, frame.gpa,
 					       frame.bytes) :
 				    vector_recv(nic, call, &frame);
 		if (ret == -EAGAIN && !done && !tried) {
 			tried = true;
-			ret = hcall_end_wait(out ? &nic->out : &nic->in, call,
-					     flags);
+			ret = hcall_end_wait(out ? &queue->out :
+						   &nic->queue[0].in,
+					     call, flags);
 			if (!ret)
 				continue;
 		}
@@ -532,7 +642,7 @@ static unsigned long net_tun_offload(u64 features)
 
 static long net_offload(struct nic *nic, unsigned long offload)
 {
-	struct file *file = nic->out.file;
+	struct file *file = nic->queue[0].out.file;
 	long ret;
 
 	lockdep_assert_held(&nic->lock);
@@ -636,9 +746,11 @@ static int net_check_tap(struct file *file, u8 __user *buffer)
 	return 0;
 }
 
-static int net_open_tap(struct nic *nic, const struct kvm_hcall_add *add)
+static int net_open_tap(struct nic *nic, const struct kvm_hcall_add *add, u32 i,
+			int fd)
 {
-	struct file *file = fget(add->fd);
+	struct nic_queue *queue = &nic->queue[i];
+	struct file *file = fget(fd);
 	int ret;
 
 	if (!file)
@@ -647,21 +759,37 @@ static int net_open_tap(struct nic *nic, const struct kvm_hcall_add *add)
 		fput(file);
 		return -EACCES;
 	}
-	ret = hcall_end_open(&nic->in, &nic->dev, file, EPOLLIN);
+	queue->in.pair = i;
+	queue->out.pair = i;
+	queue->in.first = &nic->queue[0].in;
+	if (i)
+		nic->queue[i - 1].in.next = &queue->in;
+	ret = hcall_end_open(&queue->in, &nic->dev, file, EPOLLIN);
 	if (ret)
 		return ret;
-	ret = hcall_end_open(&nic->out, &nic->dev, get_file(file), EPOLLOUT);
+	ret = hcall_end_open(&queue->out, &nic->dev, get_file(file), EPOLLOUT);
 	if (ret)
 		return ret;
-	nic->socket = tun_socket(file);
-	if (IS_ERR(nic->socket))
-		nic->socket = tap_socket(file);
-	if (IS_ERR(nic->socket))
-		return PTR_ERR(nic->socket);
+	queue->socket = tun_socket(file);
+	if (IS_ERR(queue->socket))
+		queue->socket = tap_socket(file);
+	if (IS_ERR(queue->socket))
+		return PTR_ERR(queue->socket);
 	if (!(add->flags & KVM_HCALL_ADD_VNET_HDR))
 		return add->buffer ? -EINVAL : 0;
 	nic->buffer = u64_to_user_ptr(add->buffer);
 	return nic->buffer ? net_check_tap(file, nic->buffer) : -EINVAL;
+}
+
+static int net_open_taps(struct nic *nic, const struct kvm_hcall_add *add,
+			 const struct kvm_hcall_queues *more)
+{
+	int ret = net_open_tap(nic, add, 0, add->fd);
+	u32 i;
+
+	for (i = 1; i < nic->queues && !ret; i++)
+		ret = net_open_tap(nic, add, i, more->fd[i - 1]);
+	return ret;
 }
 
 static int net_open_pipe(struct nic *nic, struct hcall_end *end, int fd,
@@ -688,44 +816,73 @@ static int net_open_pipes(struct nic *nic, const struct kvm_hcall_add *add)
 {
 	int ret;
 
-	if (add->flags || add->buffer || !net_mtu_ok(nic, add->mtu))
+	if (add->flags || add->buffer || add->queues ||
+	    !net_mtu_ok(nic, add->mtu))
 		return -EINVAL;
 	nic->bounce = kmalloc(PIPE_BYTES, GFP_KERNEL_ACCOUNT);
 	if (!nic->bounce)
 		return -ENOMEM;
-	ret = net_open_pipe(nic, &nic->out, add->fd, true);
-	return ret ?: net_open_pipe(nic, &nic->in, add->fd_in, false);
+	ret = net_open_pipe(nic, &nic->queue[0].out, add->fd, true);
+	return ret ?: net_open_pipe(nic, &nic->queue[0].in, add->fd_in, false);
 }
 
 static void net_remove(struct hcall_dev *dev)
 {
 	struct nic *nic = container_of(dev, struct nic, dev);
+	u32 i;
 
-	hcall_end_close(&nic->out);
-	hcall_end_close(&nic->in);
+	for (i = nic->queues; i-- > 0;) {
+		hcall_end_close(&nic->queue[i].out);
+		hcall_end_close(&nic->queue[i].in);
+	}
 	mutex_destroy(&nic->lock);
 	kfree(nic->bounce);
-	kfree(nic);
+	kvfree(nic);
+}
+
+/* What @more says is checked, or there are none.  Return: 0, -EFAULT or -EINVAL. */
+static int net_more_queues(const struct kvm_hcall_add *add,
+			   struct kvm_hcall_queues *more)
+{
+	u32 i;
+
+	if (!add->queues)
+		return 0;
+	if (copy_from_user(more, u64_to_user_ptr(add->queues), sizeof(*more)))
+		return -EFAULT;
+	if (more->flags || !more->count || more->count > ARRAY_SIZE(more->fd))
+		return -EINVAL;
+	for (i = more->count; i < ARRAY_SIZE(more->fd); i++) {
+		if (more->fd[i] != -1)
+			return -EINVAL;
+	}
+	return 0;
 }
 
 static struct hcall_dev *net_add(struct hcall_vm *vm,
 				 const struct kvm_hcall_add *add)
 {
+	struct kvm_hcall_queues more = {};
 	struct nic *nic;
 	int ret;
 
 	if (add->flags & ~KVM_HCALL_ADD_VNET_HDR || add->mtu < ETH_MIN_MTU ||
 	    !is_valid_ether_addr(add->mac))
 		return ERR_PTR(-EINVAL);
-	nic = kzalloc(sizeof(*nic), GFP_KERNEL_ACCOUNT);
+	ret = net_more_queues(add, &more);
+	if (ret)
+		return ERR_PTR(ret);
+	nic = kvzalloc(struct_size(nic, queue, 1 + more.count),
+		       GFP_KERNEL_ACCOUNT);
 	if (!nic)
 		return ERR_PTR(-ENOMEM);
+	nic->queues = 1 + more.count;
 	hcall_dev_init(&nic->dev, &hcall_net, vm, add);
 	mutex_init(&nic->lock);
 	nic->link = HCALL_LINK_UP | add->mtu;
 	memcpy(nic->mac, add->mac, sizeof(nic->mac));
 	if (add->fd_in == -1)
-		ret = net_open_tap(nic, add);
+		ret = net_open_taps(nic, add, &more);
 	else
 		ret = net_open_pipes(nic, add);
 	if (ret) {
@@ -737,7 +894,14 @@ static struct hcall_dev *net_add(struct hcall_vm *vm,
 
 static bool net_ready(struct hcall_dev *dev)
 {
-	return hcall_end_ready(&container_of(dev, struct nic, dev)->in);
+	struct nic *nic = container_of(dev, struct nic, dev);
+	u32 i;
+
+	for (i = 0; i < nic->queues; i++) {
+		if (hcall_end_ready(&nic->queue[i].in))
+			return true;
+	}
+	return false;
 }
 
 static void net_describe(struct hcall_dev *dev, struct hcall_device *info)

@@ -90,13 +90,14 @@ static void front_forget(struct hcall_front *front)
 	front->features = 0;
 	front->select = 0;
 	front->writeback = true;
+	WRITE_ONCE(front->pairs, 1);
 }
 
 static struct hcall_front *front_new(struct hcall_vm *vm,
 				     const struct target *target)
 {
 	struct hcall_front *front, *other;
-	u32 queues = target->virtio->queues(vm);
+	u32 queues = target->virtio->queues(vm, target->dev);
 
 	front = kzalloc(struct_size(front, queue, queues), GFP_KERNEL_ACCOUNT);
 	if (!front)
@@ -219,23 +220,23 @@ void hcall_front_free(struct hcall_front *front)
 /**
  * hcall_front_wake() - there is something new on the host's side
  * @front: of the device; or NULL
+ * @i:     for which of its queues; if that is not in use, one of the same
+ *	   direction is there for it
  *
  * Context: any.
- * Return: true: its queues are looked at; false: it has none, tell the guest.
+ * Return: true: the queue is looked at; false: it has none, tell the guest.
  */
-bool hcall_front_wake(struct hcall_front *front)
+bool hcall_front_wake(struct hcall_front *front, u32 i)
 {
 	struct hcall_queue *queue;
-	u32 i;
 
 	if (!front ||
 	    !(atomic_read_acquire(&front->status) & VIRTIO_CONFIG_S_DRIVER_OK))
 		return false;
-	for (i = 0; i < front->queues; i++) {
-		queue = READ_ONCE(front->queue[i]);
-		if (queue && READ_ONCE(queue->ready))
-			hcall_work_queue(front->vm, &queue->work);
-	}
+	i %= 2 * READ_ONCE(front->pairs);
+	queue = i < front->queues ? READ_ONCE(front->queue[i]) : NULL;
+	if (queue && READ_ONCE(queue->ready))
+		hcall_work_queue(front->vm, &queue->work);
 	return true;
 }
 
@@ -272,7 +273,8 @@ static s64 virtio_device(struct hcall_call *call)
 	info.device_id = target.virtio->device_id;
 	/* As many as there were vCPUs when it was first used. */
 	front = READ_ONCE(*target.slot);
-	info.queues = front ? front->queues : target.virtio->queues(call->vm);
+	info.queues = front ? front->queues :
+			      target.virtio->queues(call->vm, target.dev);
 	info.max_size = HCALL_VIRTIO_MAX_SIZE;
 	info.config_bytes = target.virtio->config_bytes;
 	info.features = target_features(&target);

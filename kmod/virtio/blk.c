@@ -269,7 +269,7 @@ static s64 blk_finish(struct hcall_queue *queue, struct hcall_chain *chain,
 	return ret == -HCALL_EFAULT ? ret : blk_status(chain, call, ret);
 }
 
-static u32 blk_queues(const struct hcall_vm *vm)
+static u32 blk_queues(const struct hcall_vm *vm, struct hcall_dev *dev)
 {
 	return min(hcall_vcpus(vm), BLK_QUEUES);
 }

@@ -79,7 +79,7 @@ static s64 console_request(struct hcall_queue *queue, struct hcall_chain *chain,
 		       console_transmit(queue, chain, call);
 }
 
-static u32 console_queues(const struct hcall_vm *vm)
+static u32 console_queues(const struct hcall_vm *vm, struct hcall_dev *dev)
 {
 	return 2;
 }

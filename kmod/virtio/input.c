@@ -44,7 +44,7 @@ static s64 input_request(struct hcall_queue *queue, struct hcall_chain *chain,
 	return ret > 0 && ret <= len ? ret * bytes : -HCALL_EAGAIN;
 }
 
-static u32 input_queues(const struct hcall_vm *vm)
+static u32 input_queues(const struct hcall_vm *vm, struct hcall_dev *dev)
 {
 	return 2;
 }

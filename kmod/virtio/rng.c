@@ -23,7 +23,7 @@ static s64 rng_request(struct hcall_queue *queue, struct hcall_chain *chain,
 	return ret == -HCALL_EFAULT || ret == HCALL_DEFER ? ret : 0;
 }
 
-static u32 rng_queues(const struct hcall_vm *vm)
+static u32 rng_queues(const struct hcall_vm *vm, struct hcall_dev *dev)
 {
 	return 1;
 }

@@ -75,6 +75,7 @@ struct hcall_chain {
  * @next_used:  of the next answer in the used ring
  * @told:       @next_used when the guest was told the last time
  * @done:       bytes of the next request that have been moved already
+ * @source:     net: the interface's queue that the next frame comes from
  * @segment:    of the request that is looked at
  * @iov:        the same
  */
@@ -93,6 +94,7 @@ struct hcall_queue {
 	u16 next_used;
 	u16 told;
 	u64 done;
+	u32 source;
 	struct hcall_segment segment[HCALL_VIRTIO_MAX_SEGMENTS];
 	struct iovec iov[HCALL_QUEUE_IOVS];
 };
@@ -111,6 +113,8 @@ struct hcall_queue {
  * @features:  that were chosen
  * @select:    written to the configuration of input
  * @writeback: written to the configuration of blk
+ * @pairs:     of queues that are in use, where a kind has pairs; net's control queue
+ *	       changes it, without @lock
  * @inflight:  requests that workers have or will have; who takes the last one
  *		wakes vm->workers.idle
  * @queues:    elements of @queue
@@ -128,6 +132,7 @@ struct hcall_front {
 	u64 features;
 	u16 select;
 	bool writeback;
+	u32 pairs;
 	atomic_t inflight;
 	u32 queues;
 	struct hcall_queue *queue[] __counted_by(queues);
@@ -138,7 +143,7 @@ struct hcall_front {
  * @device_id:    VIRTIO_ID_*
  * @config_bytes: size of the configuration, at most HCALL_VIRTIO_CONFIG_BYTES
  * @unordered:    requests may be deferred, and overtake each other
- * @queues:       how many it has
+ * @queues:       how many it has; @dev as for @config
  * @features:     that it offers, beyond those of all kinds; or NULL
  * @choose:       the driver has chosen @features; 0: it gives the device back.
  *		  Return: 0 or -HCALL_E*; or NULL
@@ -163,7 +168,7 @@ struct hcall_virtio {
 	u32 device_id;
 	u32 config_bytes;
 	bool unordered;
-	u32 (*queues)(const struct hcall_vm *vm);
+	u32 (*queues)(const struct hcall_vm *vm, struct hcall_dev *dev);
 	u64 (*features)(struct hcall_dev *dev);
 	s64 (*choose)(struct hcall_front *front, struct hcall_call *call,
 		      u64 features);

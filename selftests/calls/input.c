@@ -1065,7 +1065,7 @@ static void add_errors(void)
 	REFUSED(add.rows = 25, EINVAL);
 	REFUSED(add.mac[5] = 1, EINVAL);
 	REFUSED(add.mtu = 1500, EINVAL);
-	REFUSED(add.reserved = 1, EINVAL);
+	REFUSED(add.queues = 1, EINVAL);
 	REFUSED(add.name[0] = 0, EINVAL);
 	/* What is only for this class is nothing for another. */
 	{

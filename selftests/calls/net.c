@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "taps.h"
 #include "vmm.h"
 
 #define BUF    (RAM + 0x10001) /* of no alignment at all */
@@ -1994,7 +1995,7 @@ static void add_errors(void)
 	REFUSED(memset(add.mac, 0xff, 6), EINVAL);
 	REFUSED(add.mtu = 0, EINVAL);
 	REFUSED(add.mtu = 67, EINVAL);
-	REFUSED(add.reserved = 1, EINVAL);
+	REFUSED(add.queues = 1, EFAULT);
 	REFUSED(add.name[0] = 0, EINVAL);
 	good.fd = direct[1];
 	good.fd_in = direct[0];
@@ -2078,6 +2079,275 @@ static void several(void)
 		close(taps[i]);
 	close(d[0]);
 	close(d[1]);
+	teardown();
+}
+
+/* ---- Several queues -------------------------------------------------------------- */
+
+#define QUEUES 4
+
+static int more[KVM_HCALL_MAX_QUEUES - 1];
+static int by_queue[QUEUES]; /* packet sockets, each for one */
+
+static struct kvm_hcall_queues more_queues(int n)
+{
+	struct kvm_hcall_queues queues = { .count = n };
+
+	for (int i = 0; i < KVM_HCALL_MAX_QUEUES - 1; i++)
+		queues.fd[i] = i < n ? more[i] : -1;
+	return queues;
+}
+
+static void setup_queues(bool vnet)
+{
+	struct kvm_hcall_queues queues;
+	struct kvm_hcall_add add;
+
+	vm_setup();
+	tap = taps_open("tap0", vnet);
+	for (int i = 0; i < QUEUES - 1; i++)
+		more[i] = taps_open("tap0", vnet);
+	taps_steer(tap);
+	if_up("tap0");
+	host = packet_open("tap0");
+	for (int i = 0; i < QUEUES; i++) {
+		by_queue[i] = packet_open("tap0");
+		taps_listen(by_queue[i], i);
+	}
+	queues = more_queues(QUEUES - 1);
+	add = net_add(tap, -1, vnet ? KVM_HCALL_ADD_VNET_HDR : 0);
+	add.queues = (uintptr_t)&queues;
+	CHECK_EQ(vm_add_device(&vm, &add), 0);
+	channel = vm_device(&vm, HCALL_CLASS_NET, 0).channel;
+}
+
+static void teardown_queues(void)
+{
+	for (int i = 0; i < QUEUES - 1; i++)
+		close(more[i]);
+	for (int i = 0; i < QUEUES; i++)
+		close(by_queue[i]);
+	teardown();
+}
+
+static int queue_of(uint32_t seed)
+{
+	return frame_byte(seed, TAPS_BYTE) % QUEUES;
+}
+
+/* A frame that the tap has in that queue.  Return: its seed, always another. */
+static uint32_t queue_send(int queue, int bytes)
+{
+	static uint32_t seed;
+
+	do
+		seed++;
+	while (queue_of(seed) != queue);
+	host_send(bytes, seed);
+	return seed;
+}
+
+/* The queue by which the guest's next frame comes. */
+static int queue_got(int bytes)
+{
+	for (int i = 0; i < QUEUES; i++) {
+		int got = recv(by_queue[i], data, sizeof(data), MSG_DONTWAIT);
+
+		if (got == bytes)
+			return i;
+	}
+	return -1;
+}
+
+/* Frames come from all, in turn, and each queue's in its order. */
+static void queues_receive(void)
+{
+	uint32_t seed[QUEUES][3], last;
+	int turn;
+
+	for (int i = 0; i < QUEUES; i++) {
+		uint32_t one = queue_send(i, 60);
+
+		CHECK_EQ(rx(BUF, 1514, 0), 60);
+		CHECK(guest_is(BUF, 60, one));
+		nothing_there();
+	}
+	for (int i = 0; i < QUEUES; i++) {
+		for (int k = 0; k < 3; k++)
+			seed[i][k] = queue_send(i, 60 + k);
+	}
+	turn = -1;
+	for (int n = 0; n < 3 * QUEUES; n++) {
+		int64_t bytes = rx(BUF, 1514, 0);
+
+		NEED(bytes >= 60 && bytes < 63);
+		for (int i = 0; turn < 0 && i < QUEUES; i++) {
+			if (i == *(uint8_t *)at(&vm, BUF + TAPS_BYTE) % QUEUES)
+				turn = i;
+		}
+		NEED(turn >= 0);
+		CHECK_EQ(bytes, 60 + n / QUEUES);
+		CHECK(guest_is(BUF, bytes, seed[turn][n / QUEUES]));
+		turn = (turn + 1) % QUEUES;
+	}
+	nothing_there();
+	/* By a vector. */
+	for (int i = 0; i < 8; i++) {
+		queue_send(i % QUEUES, 70 + i);
+		frame_set(i, SLOT(i), 1514);
+	}
+	CHECK_EQ(recvv(FRAMES, 8, 0), 8);
+	nothing_there();
+	/* One that does not fit stays the next. */
+	last = queue_send(2, 500);
+	CHECK_EQ(rx(BUF, 499, 0), -HCALL_E2BIG);
+	queue_send(1, 100);
+	queue_send(3, 100);
+	CHECK_EQ(rx(BUF, 499, 0), -HCALL_E2BIG);
+	CHECK_EQ(rx(BUF, 500, 0), 500);
+	CHECK(guest_is(BUF, 500, last));
+	CHECK_EQ(rx(BUF, 100, 0), 100);
+	CHECK_EQ(rx(BUF, 100, 0), 100);
+	nothing_there();
+}
+
+/* Who waits for a frame waits for that of any queue. */
+static void queues_wait(void)
+{
+	for (int i = 0; i < 3 * QUEUES; i++) {
+		sleep_in_recv(0);
+		queue_send(i % QUEUES, 60);
+		CHECK_EQ(call_wait(&vm.vcpu[0]), -HCALL_EAGAIN);
+		CHECK_EQ(rx(BUF, 1514, 0), 60);
+		nothing_there();
+		channel_take(&vm, channel);
+		queue_send(i % QUEUES, 60);
+		CHECK(channel_fires(&vm, channel));
+		/* Its own queue, and so no other one, has a frame by now. */
+		CHECK_EQ(rx(BUF, 1514, 0), 60);
+	}
+}
+
+/* A frame goes by the queue of the vCPU, and the answers come by it. */
+static void queues_send(void)
+{
+	for (int i = 0; i < MAX_VCPUS; i++) {
+		struct vcpu *vcpu = &vm.vcpu[i];
+
+		guest_fill(BUF, 60 + i, i);
+		call_set(vcpu, HCALL_NET_SEND, 0, BUF, 60 + i, 0);
+		CHECK_EQ(call_run(vcpu), 0);
+		CHECK(host_gets(60 + i, i));
+		CHECK_EQ(queue_got(60 + i), i);
+		guest_fill(BUF, 80 + i, i);
+		frame_set(0, BUF, 80 + i);
+		call_set(vcpu, HCALL_NET_SENDV, 0, FRAMES, 1, 0);
+		CHECK_EQ(call_run(vcpu), 1);
+		CHECK(host_gets(80 + i, i));
+		CHECK_EQ(queue_got(80 + i), i);
+	}
+	for (int door = 0; door < DOORS; door++) {
+		guest_fill(BUF, 100, 5);
+		CHECK_EQ(call_door(&vm, door, HCALL_NET_SEND, 0, BUF, 100, 0),
+			 0);
+		CHECK(host_gets(100, 5));
+		CHECK_EQ(queue_got(100), 0);
+	}
+}
+
+static void queues(void)
+{
+	for (int vnet = 0; vnet < 2; vnet++) {
+		setup_queues(vnet);
+		queues_receive();
+		queues_wait();
+		queues_send();
+		/* What came before ADD is told by it. */
+		vm_remove(&vm, HCALL_CLASS_NET, 0);
+		channel_take(&vm, channel);
+		queue_send(2, 60);
+		{
+			struct kvm_hcall_queues all = more_queues(QUEUES - 1);
+			struct kvm_hcall_add add = net_add(
+				tap, -1, vnet ? KVM_HCALL_ADD_VNET_HDR : 0);
+
+			add.queues = (uintptr_t)&all;
+			CHECK_EQ(vm_add_device(&vm, &add), 0);
+		}
+		CHECK(channel_take(&vm, channel));
+		CHECK_EQ(rx(BUF, 1514, 0), 60);
+		/* All of them go. */
+		sleep_in_recv(1);
+		vm_remove(&vm, HCALL_CLASS_NET, 0);
+		CHECK_EQ(call_wait(&vm.vcpu[1]), -HCALL_EAGAIN);
+		CHECK_EQ(rx(BUF, 1514, 0), -HCALL_ENODEV);
+		teardown_queues();
+	}
+}
+
+/* ADD with this change of the list, or of itself. */
+#define QUEUES_REFUSED(change, error)                            \
+	do {                                                     \
+		struct kvm_hcall_queues queues = more_queues(2); \
+		struct kvm_hcall_add add = net_add(tap, -1, 0);  \
+                                                                 \
+		add.queues = (uintptr_t)&queues;                 \
+		change;                                          \
+		CHECK_EQ(vm_add_device(&vm, &add), -(error));    \
+	} while (0)
+
+static void queues_errors(void)
+{
+	int null, direct[2];
+
+	vm_setup();
+	tap = taps_open("tap0", false);
+	for (int i = 0; i < KVM_HCALL_MAX_QUEUES - 1; i++)
+		more[i] = taps_open("tap0", false);
+	if_up("tap0");
+	host = packet_open("tap0");
+	null = open("/dev/null", O_RDWR);
+	NEED(null >= 0 && !pipe2(direct, O_DIRECT));
+	QUEUES_REFUSED(add.queues = 8, EFAULT);
+	QUEUES_REFUSED(queues.flags = 1, EINVAL);
+	QUEUES_REFUSED(queues.count = 0, EINVAL);
+	QUEUES_REFUSED(queues.count = KVM_HCALL_MAX_QUEUES, EINVAL);
+	QUEUES_REFUSED(queues.count = UINT32_MAX, EINVAL);
+	QUEUES_REFUSED(queues.count = 1, EINVAL); /* the second is not -1 */
+	QUEUES_REFUSED(queues.count = 3, EBADF);
+	QUEUES_REFUSED(queues.fd[14] = 0, EINVAL);
+	QUEUES_REFUSED(queues.fd[1] = -1, EBADF);
+	QUEUES_REFUSED(queues.fd[0] = 999, EBADF);
+	QUEUES_REFUSED(queues.fd[1] = null, EINVAL);
+	QUEUES_REFUSED(queues.fd[1] = host, EINVAL);
+	QUEUES_REFUSED(queues.fd[1] = direct[1], EACCES);
+	/* The queues of this tap have no header. */
+	QUEUES_REFUSED((add.flags = KVM_HCALL_ADD_VNET_HDR,
+			add.buffer = (uintptr_t)buffer),
+		       EINVAL);
+	QUEUES_REFUSED((add.fd = direct[1], add.fd_in = direct[0]), EINVAL);
+	QUEUES_REFUSED((add.class_id = HCALL_CLASS_CONSOLE, add.mtu = 0,
+			memset(add.mac, 0, 6)),
+		       EINVAL);
+	/* As many as there can be. */
+	QUEUES_REFUSED(queues = more_queues(KVM_HCALL_MAX_QUEUES - 1), 0);
+	host_send(60, 1);
+	CHECK_EQ(rx(BUF, 1514, 0), 60);
+	CHECK(guest_is(BUF, 60, 1));
+	guest_fill(BUF, 60, 2);
+	CHECK_EQ(tx(BUF, 60, 0), 0);
+	CHECK(host_gets(60, 2));
+	/* Again, with the others closed: the module has its own references. */
+	for (int i = 0; i < KVM_HCALL_MAX_QUEUES - 1; i++)
+		close(more[i]);
+	for (int i = 0; i < 100; i++) {
+		host_send(60, i);
+		CHECK_EQ(rx(BUF, 1514, 0), 60);
+		CHECK(guest_is(BUF, 60, i));
+	}
+	close(null);
+	close(direct[0]);
+	close(direct[1]);
 	teardown();
 }
 
@@ -2176,24 +2446,28 @@ static void flood(void)
 struct receiver {
 	struct vcpu *vcpu;
 	pthread_t thread;
-	int got, wrong, last;
+	int got, wrong;
+	int last[QUEUES]; /* by the tap's queue */
 };
 
 static atomic_int seen[SHARED], seen_all;
+static bool several_queues;
 
 static void receiver_note(struct receiver *r, uint64_t gpa, int64_t bytes)
 {
-	int number;
+	int number, queue;
 
-	memcpy(&number, at(&vm, gpa + 14), 4);
+	memcpy(&number, at(&vm, gpa + TAPS_BYTE), 4);
 	if (number == SHARED) /* the end */
 		return;
+	/* The byte that chooses it. */
+	queue = several_queues ? number % QUEUES : 0;
 	if (bytes != 64 + number % 1000 || number < 0 || number > SHARED ||
-	    number <= r->last) {
+	    number <= r->last[queue]) {
 		r->wrong++;
 		return;
 	}
-	r->last = number;
+	r->last[queue] = number;
 	r->got++;
 	seen[number]++;
 	seen_all++;
@@ -2232,18 +2506,17 @@ static void *receiver(void *arg)
 }
 
 /* Several vCPUs receive at once: each frame comes to one of them, once. */
-static void several_vcpus(void)
+static void receive_at_once(void)
 {
 	struct receiver r[MAX_VCPUS] = {};
 	uint64_t begun;
 
-	setup();
 	stop = false;
 	seen_all = 0;
 	memset(seen, 0, sizeof(seen));
 	for (int i = 0; i < MAX_VCPUS; i++) {
 		r[i].vcpu = &vm.vcpu[i];
-		r[i].last = -1;
+		memset(r[i].last, 0xff, sizeof(r[i].last));
 		NEED(!pthread_create(&r[i].thread, NULL, receiver, &r[i]));
 	}
 	begun = now_ns();
@@ -2251,7 +2524,7 @@ static void several_vcpus(void)
 		while (i - seen_all > 200 && now_ns() - begun < 60000000000)
 			usleep(100);
 		fill(data, 64 + i % 1000, i);
-		memcpy(data + 14, &i, 4);
+		memcpy(data + TAPS_BYTE, &i, 4);
 		NEED(send(host, data, 64 + i % 1000, 0) == 64 + i % 1000);
 		if (i % 300 == 299)
 			usleep(20000); /* time to fall asleep */
@@ -2265,7 +2538,7 @@ static void several_vcpus(void)
 			int end = SHARED;
 
 			fill(data, 60, 0);
-			memcpy(data + 14, &end, 4);
+			memcpy(data + TAPS_BYTE, &end, 4);
 			NEED(send(host, data, 60, 0) == 60);
 			usleep(1000);
 		}
@@ -2278,7 +2551,22 @@ static void several_vcpus(void)
 	for (int i = 0; i < SHARED; i++)
 		CHECK_EQ(seen[i], 1);
 	CHECK_EQ(dropped("tap0"), 0);
+}
+
+static void several_vcpus(void)
+{
+	setup();
+	several_queues = false;
+	receive_at_once();
 	teardown();
+}
+
+static void queues_at_once(void)
+{
+	setup_queues(false);
+	several_queues = true;
+	receive_at_once();
+	teardown_queues();
 }
 
 /* Interfaces, features and links come and go while vCPUs send and receive. */
@@ -2388,8 +2676,11 @@ static const struct test tests[] = {
 	{ "net.pipe_ends", pipe_ends },
 	{ "net.add_errors", add_errors },
 	{ "net.several", several },
+	{ "net.queues", queues },
+	{ "net.queues_errors", queues_errors },
 	{ "net.flood", flood },
 	{ "net.several_vcpus", several_vcpus },
+	{ "net.queues_at_once", queues_at_once },
 	{ "net.comes_and_goes", comes_and_goes },
 };
 

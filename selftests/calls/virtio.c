@@ -32,6 +32,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "taps.h"
 #include "vmm.h"
 
 #define INFO	     (RAM + 0x100u) /* what calls read and write */
@@ -47,6 +48,7 @@
 #define CONSOLE	     HCALL_VIRTIO_DEV(HCALL_CLASS_CONSOLE, 0)
 #define INPUT	     HCALL_VIRTIO_DEV(HCALL_CLASS_INPUT, 0)
 #define NET	     HCALL_VIRTIO_DEV(HCALL_CLASS_NET, 0)
+#define NET2	     HCALL_VIRTIO_DEV(HCALL_CLASS_NET, 1) /* the fuzzer's */
 #define RNG	     HCALL_VIRTIO_RNG
 
 #define BIT(n)	     (1ull << (n))
@@ -1766,8 +1768,13 @@ static bool is_frame(const uint8_t *p, uint32_t bytes, uint32_t seed)
 	return true;
 }
 
-static int add_net(int fd, int fd_in, bool vnet)
+#define PAIRS 4
+
+static int more[PAIRS - 1]; /* queues of the tap */
+
+static int add_net(int fd, int fd_in, bool vnet, int pairs)
 {
+	struct kvm_hcall_queues queues = { .count = pairs - 1 };
 	struct kvm_hcall_add add = {
 		.class_id = HCALL_CLASS_NET,
 		.flags = vnet ? KVM_HCALL_ADD_VNET_HDR : 0,
@@ -1777,8 +1784,13 @@ static int add_net(int fd, int fd_in, bool vnet)
 		.buffer = vnet ? (uintptr_t)buffer : 0,
 		.mac = { 0x02, 0, 0, 0, 0, 0x77 },
 		.mtu = 1500,
+		.queues = pairs > 1 ? (uintptr_t)&queues : 0,
 	};
 
+	for (int i = 0; i < KVM_HCALL_MAX_QUEUES - 1; i++)
+		queues.fd[i] = i < pairs - 1 ? more[i] : -1;
+	if (pairs > 1)
+		add.name[1] = '1'; /* as the fuzzer has both */
 	return vm_add_device(&vm, &add);
 }
 
@@ -1799,7 +1811,7 @@ static void setup_net_pipes(void)
 	     !pipe2(out, O_CLOEXEC | O_DIRECT));
 	NEED(!fcntl(out[0], F_SETFL, O_NONBLOCK | O_DIRECT));
 	NEED(fcntl(out[1], F_SETPIPE_SZ, 4 * 4096) >= 0);
-	CHECK_EQ(add_net(out[1], in[0], false), 0);
+	CHECK_EQ(add_net(out[1], in[0], false, 1), 0);
 	close(in[0]);
 	close(out[1]);
 	to_guest = in[1];
@@ -2097,36 +2109,56 @@ static void write_file(const char *name, const char *text)
 	close(fd);
 }
 
-static void setup_tap(bool vnet)
+static void tap_up(void)
 {
 	struct ifreq req = { .ifr_name = "tap0",
-			     .ifr_flags = IFF_TAP | IFF_NO_PI |
-					  (vnet ? IFF_VNET_HDR : 0) };
-	struct sockaddr_ll addr = { .sll_family = AF_PACKET,
-				    .sll_protocol = htons(ETH_P_ALL) };
-	int bytes = HEADER, one = 1, fd;
+			     .ifr_flags = IFF_UP | IFF_RUNNING };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
-	setup();
+	NEED(fd >= 0 && !ioctl(fd, SIOCSIFFLAGS, &req));
+	close(fd);
+}
+
+static int packet_open(void)
+{
+	struct sockaddr_ll addr = { .sll_family = AF_PACKET,
+				    .sll_protocol = htons(ETH_P_ALL),
+				    .sll_ifindex = if_nametoindex("tap0") };
+	int one = 1, fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+	NEED(fd >= 0 && !setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING,
+				    &one, sizeof(one)));
+	NEED(!bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
+	return fd;
+}
+
+/* Networks of our own. */
+static void namespace(void)
+{
 	NEED(!system("modprobe -a tun"));
 	NEED(!unshare(CLONE_NEWNET));
 	write_file("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
 	buffer = mmap(NULL, KVM_HCALL_BUFFER_BYTES, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	NEED(buffer != MAP_FAILED);
+}
+
+static void setup_tap(bool vnet)
+{
+	struct ifreq req = { .ifr_name = "tap0",
+			     .ifr_flags = IFF_TAP | IFF_NO_PI |
+					  (vnet ? IFF_VNET_HDR : 0) };
+	int bytes = HEADER;
+
+	setup();
+	namespace();
 	tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	NEED(tap >= 0 && !ioctl(tap, TUNSETIFF, &req));
 	if (vnet)
 		NEED(!ioctl(tap, TUNSETVNETHDRSZ, &bytes));
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	req.ifr_flags = IFF_UP | IFF_RUNNING;
-	NEED(fd >= 0 && !ioctl(fd, SIOCSIFFLAGS, &req));
-	close(fd);
-	addr.sll_ifindex = if_nametoindex("tap0");
-	host = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-	NEED(host >= 0 && !setsockopt(host, SOL_PACKET, PACKET_IGNORE_OUTGOING,
-				      &one, sizeof(one)));
-	NEED(!bind(host, (struct sockaddr *)&addr, sizeof(addr)));
-	CHECK_EQ(add_net(tap, -1, vnet), 0);
+	tap_up();
+	host = packet_open();
+	CHECK_EQ(add_net(tap, -1, vnet, 1), 0);
 }
 
 static void net_tap(void)
@@ -2158,6 +2190,474 @@ static void net_tap(void)
 		close(host);
 		tap = host = -1;
 	}
+}
+
+/* ---- Net, several queues --------------------------------------------------------- */
+
+#define MQ	 BIT(VIRTIO_NET_F_MQ)
+#define CONTROL	 BIT(VIRTIO_NET_F_CTRL_VQ)
+#define OFFLOADS BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)
+#define COMMAND	 (RAM + 0x90200u)
+#define ACK	 (RAM + 0x90300u)
+
+static struct queue pair_rx[PAIRS], pair_tx[PAIRS], control;
+static int
+	by_queue[PAIRS]; /* packet sockets, each for one of the tap's queues */
+
+static void taps_setup(void)
+{
+	namespace();
+	tap = taps_open("tap0", true);
+	for (int i = 0; i < PAIRS - 1; i++)
+		more[i] = taps_open("tap0", true);
+	taps_steer(tap);
+	tap_up();
+	host = packet_open();
+	for (int i = 0; i < PAIRS; i++) {
+		by_queue[i] = packet_open();
+		taps_listen(by_queue[i], i);
+	}
+}
+
+static void taps_teardown(void)
+{
+	munmap(buffer, KVM_HCALL_BUFFER_BYTES);
+	for (int i = 0; i < PAIRS - 1; i++)
+		close(more[i]);
+	for (int i = 0; i < PAIRS; i++)
+		close(by_queue[i]);
+	close(tap);
+	close(host);
+	tap = host = -1;
+}
+
+static void setup_pairs(void)
+{
+	setup();
+	taps_setup();
+	CHECK_EQ(add_net(tap, -1, true, PAIRS), 0);
+}
+
+/* All queues that these features mean; with MQ one pair of them is in use. */
+static void pairs_start(uint64_t bits)
+{
+	int pairs = bits & MQ ? PAIRS : 1;
+
+	device_start(NET, bits);
+	for (int i = 0; i < pairs; i++) {
+		pair_rx[i] = queue_new(NET, 2 * i, 64);
+		pair_tx[i] = queue_new(NET, 2 * i + 1, 16);
+	}
+	control = queue_new(NET, 2 * pairs, 16);
+	device_go(NET);
+	usleep(10000);
+}
+
+/* Return: the device's answer. */
+static int command(uint8_t class, uint8_t cmd, uint64_t value, uint32_t bytes)
+{
+	volatile uint8_t *ack = at(&vm, ACK);
+	uint8_t *p = at(&vm, COMMAND);
+	struct piece piece[3] = { OUT(COMMAND, 2) };
+	uint32_t n = 1;
+
+	p[0] = class;
+	p[1] = cmd;
+	memset(p + 2, 0, 16);
+	memcpy(p + 2, &value, sizeof(value));
+	if (bytes)
+		piece[n++] = (struct piece)OUT(COMMAND + 2, bytes);
+	piece[n++] = (struct piece)IN(ACK, 1);
+	*ack = 0xee;
+	CHECK_EQ(request(&control, piece, n), 1);
+	return *ack;
+}
+
+static int set_pairs(uint16_t pairs)
+{
+	return command(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET,
+		       pairs, 2);
+}
+
+static int set_offloads(uint64_t offloads)
+{
+	return command(VIRTIO_NET_CTRL_GUEST_OFFLOADS,
+		       VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, offloads, 8);
+}
+
+/* A frame that the tap has in that queue.  Return: its seed, always another. */
+static uint32_t queue_arrives(int queue, uint32_t bytes)
+{
+	static uint32_t seed;
+
+	do
+		seed++;
+	while (frame_byte(seed, TAPS_BYTE) % PAIRS != queue);
+	net_arrives(bytes, seed);
+	return seed;
+}
+
+static void pair_fill(int pair, int n)
+{
+	for (int i = 0; i < n; i++)
+		put(&pair_rx[pair], (struct piece[]){ IN(SLOT(pair), 2000) },
+		    1);
+	CHECK_EQ(kick(&pair_rx[pair]), 0);
+}
+
+/* A frame of that queue comes by that pair and by no other; all have a buffer. */
+static void arrives_by(int queue, int pair)
+{
+	uint32_t bytes = 100 + queue, seed = queue_arrives(queue, bytes);
+
+	CHECK_EQ(answer(&pair_rx[pair]).len, HEADER + bytes);
+	CHECK(is_frame(at(&vm, SLOT(pair) + HEADER), bytes, seed));
+	for (int i = 0; i < PAIRS; i++)
+		CHECK(!answered(&pair_rx[i]));
+	CHECK(channel_fires(&vm, pair_rx[pair].channel));
+	pair_fill(pair, 1);
+}
+
+static void leaves_by(int pair)
+{
+	struct pollfd p = { .fd = by_queue[pair], .events = POLLIN };
+	uint32_t bytes = 60 + pair;
+
+	memset(at(&vm, SLOT(8)), 0, HEADER);
+	frame_fill(bytes, pair);
+	memcpy(at(&vm, SLOT(8) + HEADER), frame_data, bytes);
+	CHECK_EQ(request(&pair_tx[pair],
+			 (struct piece[]){ OUT(SLOT(8), HEADER + bytes) }, 1),
+		 0);
+	CHECK_EQ(poll(&p, 1, 2000), 1);
+	CHECK_EQ(read(p.fd, frame_data, sizeof(frame_data)), bytes);
+	CHECK(is_frame(frame_data, bytes, pair));
+	CHECK_EQ(net_leaves(), bytes);
+	for (int i = 0; i < PAIRS; i++)
+		CHECK(read(by_queue[i], frame_data, 1) < 0 && errno == EAGAIN);
+}
+
+static void net_pairs(void)
+{
+	struct hcall_virtio_device info;
+	struct kvm_hcall_stats before;
+	struct virtio_net_config c;
+
+	setup_pairs();
+	for (int i = 0; i < PAIRS; i++)
+		NEED(!fcntl(by_queue[i], F_SETFL, O_NONBLOCK));
+	info = device(NET);
+	CHECK_EQ(info.queues, 2 * PAIRS + 1);
+	CHECK_EQ(info.features & (MQ | CONTROL | OFFLOADS),
+		 MQ | CONTROL | OFFLOADS);
+	config_read(NET, 0, &c, info.config_bytes);
+	CHECK_EQ(c.max_virtqueue_pairs, PAIRS);
+	for (int merged = 0; merged < 2; merged++) {
+		pairs_start(MQ | CONTROL | (merged ? MERGED : 0));
+		for (int i = 0; i < PAIRS; i++)
+			pair_fill(i, 1);
+		/* One pair, before the first command and after a reset. */
+		for (int i = 0; i < PAIRS; i++)
+			arrives_by(i, 0);
+		for (int pairs = PAIRS; pairs; pairs--) {
+			CHECK_EQ(set_pairs(pairs), VIRTIO_NET_OK);
+			for (int i = 0; i < 2 * PAIRS; i++)
+				arrives_by(i % PAIRS, i % PAIRS % pairs);
+		}
+		/* What waits for a buffer goes by another pair when its goes. */
+		CHECK_EQ(set_pairs(PAIRS), VIRTIO_NET_OK);
+		arrives_by(3, 3);
+		for (int i = 0; i < 3; i++)
+			queue_arrives(3, 200 + i);
+		CHECK_EQ(answer(&pair_rx[3]).len, HEADER + 200);
+		usleep(10000);
+		CHECK(!answered(&pair_rx[0]));
+		pair_fill(0, 1);
+		CHECK_EQ(set_pairs(1), VIRTIO_NET_OK);
+		CHECK_EQ(answer(&pair_rx[0]).len, HEADER + 201);
+		CHECK_EQ(answer(&pair_rx[0]).len, HEADER + 202);
+		/* And a buffer there is left alone. */
+		pair_fill(3, 1);
+		usleep(10000);
+		CHECK(!answered(&pair_rx[3]));
+		pair_fill(0, 1);
+		arrives_by(3, 0);
+		/* Each frame is a call. */
+		CHECK_EQ(set_pairs(2), VIRTIO_NET_OK);
+		before = vm_stats(&vm, HCALL_CLASS_NET);
+		for (int i = 0; i < PAIRS; i++)
+			arrives_by(i, i % 2);
+		CHECK_EQ(vm_stats(&vm, HCALL_CLASS_NET).calls - before.calls,
+			 PAIRS);
+		CHECK_EQ(vm_stats(&vm, HCALL_CLASS_NET).errors, before.errors);
+		/* By its own queue, in use or not. */
+		for (int i = 0; i < PAIRS; i++)
+			leaves_by(i);
+	}
+	/* Without MQ there is one pair for all. */
+	pairs_start(CONTROL);
+	for (int i = 0; i < PAIRS; i++) {
+		uint32_t seed;
+
+		pair_fill(0, 1);
+		seed = queue_arrives(i, 77);
+		CHECK_EQ(answer(&pair_rx[0]).len, HEADER + 77);
+		CHECK(is_frame(at(&vm, SLOT(0) + HEADER), 77, seed));
+	}
+	teardown();
+	taps_teardown();
+}
+
+/* What is no command, or not now, is refused, and changes nothing. */
+static void net_commands(void)
+{
+	static const struct {
+		uint8_t class, cmd;
+		uint32_t bytes;
+		uint64_t value;
+	} rows[] = {
+		/* MQ: not what it should be, and the other commands */
+		{ 4, 0, 0, 0 },
+		{ 4, 0, 1, 1 },
+		{ 4, 0, 3, 1 },
+		{ 4, 0, 16, 1 },
+		{ 4, 0, 2, 0 },
+		{ 4, 0, 2, PAIRS + 1 },
+		{ 4, 0, 2, 0x8000 },
+		{ 4, 0, 2, 0xffff },
+		{ 4, 1, 2, 1 },
+		{ 4, 2, 2, 1 },
+		{ 4, 255, 2, 1 },
+		/* GUEST_OFFLOADS */
+		{ 5, 0, 0, 0 },
+		{ 5, 0, 7, 0 },
+		{ 5, 0, 9, 0 },
+		{ 5, 0, 8, BIT(VIRTIO_NET_F_GUEST_TSO6) }, /* not chosen */
+		{ 5, 0, 8, BIT(VIRTIO_NET_F_GUEST_TSO4) }, /* without CSUM */
+		{ 5, 0, 8, BIT(VIRTIO_NET_F_CSUM) },
+		{ 5, 0, 8, BIT(63) },
+		{ 5, 1, 8, 0 },
+		/* RX, MAC, VLAN, ANNOUNCE, none */
+		{ 0, 0, 1, 1 },
+		{ 1, 0, 8, 0 },
+		{ 1, 1, 6, 2 },
+		{ 2, 0, 2, 1 },
+		{ 3, 0, 0, 0 },
+		{ 6, 0, 8, 0 },
+		{ 255, 255, 8, 1 },
+	};
+	const uint64_t bits = MQ | CONTROL | OFFLOADS |
+			      BIT(VIRTIO_NET_F_GUEST_CSUM) |
+			      BIT(VIRTIO_NET_F_GUEST_TSO4);
+	volatile uint8_t *ack;
+	uint8_t *p;
+
+	setup_pairs();
+	ack = at(&vm, ACK);
+	p = at(&vm, COMMAND);
+	pairs_start(bits);
+	for (int i = 0; i < PAIRS; i++)
+		pair_fill(i, 1);
+	CHECK_EQ(set_pairs(3), VIRTIO_NET_OK);
+	for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (command(rows[i].class, rows[i].cmd, rows[i].value,
+			    rows[i].bytes) != VIRTIO_NET_ERR) {
+			printf("# row %u\n", i);
+			CHECK(!"refused");
+		}
+	}
+	CHECK_EQ(status(NET, GET), RUNNING);
+	arrives_by(2, 2);
+	arrives_by(3, 0);
+	/* No command at all, half of one, one in pieces, much room for the answer. */
+	*ack = 0xee;
+	CHECK_EQ(request(&control, (struct piece[]){ IN(ACK, 1) }, 1), 1);
+	CHECK_EQ(*ack, VIRTIO_NET_ERR);
+	*ack = 0xee;
+	p[0] = VIRTIO_NET_CTRL_MQ;
+	CHECK_EQ(request(&control,
+			 (struct piece[]){ OUT(COMMAND, 1), IN(ACK, 1) }, 2),
+		 1);
+	CHECK_EQ(*ack, VIRTIO_NET_ERR);
+	p[0] = VIRTIO_NET_CTRL_MQ;
+	p[1] = VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET;
+	p[2] = 2;
+	p[3] = 0;
+	memset(at(&vm, ACK), 0xee, 10);
+	CHECK_EQ(request(&control,
+			 (struct piece[]){ OUT(COMMAND, 1), OUT(COMMAND + 1, 2),
+					   OUT(COMMAND + 3, 1), IN(ACK, 3),
+					   IN(ACK + 3, 7) },
+			 5),
+		 1);
+	CHECK_EQ(*ack, VIRTIO_NET_OK);
+	CHECK(all_are(at(&vm, ACK + 1), 0xee, 9));
+	arrives_by(3, 1);
+	/* Where the answer cannot be, nor the command. */
+	for (int i = 0; i < 4; i++) {
+		struct piece piece[4][2] = {
+			{ OUT(COMMAND, 4) },
+			{ OUT(COMMAND, 4), IN(ROM, 1) },
+			{ OUT(COMMAND, 4), IN(HOLE, 1) },
+			{ OUT(HOLE, 4), IN(ACK, 1) },
+		};
+
+		pairs_start(bits);
+		p[0] = VIRTIO_NET_CTRL_MQ;
+		put(&control, piece[i], i ? 2 : 1);
+		CHECK_EQ(kick(&control), -HCALL_EIO);
+		CHECK_EQ(status(NET, GET), RUNNING | NEEDS_RESET);
+	}
+	/* What needs a control queue does not go without. */
+	for (int i = 0; i < 2; i++) {
+		CHECK_EQ(status(NET, 0), 0);
+		CHECK_EQ(status(NET, ACKNOWLEDGE | DRIVER),
+			 ACKNOWLEDGE | DRIVER);
+		CHECK_EQ(features(NET, VERSION_1 | (i ? MQ : OFFLOADS)), 0);
+		CHECK_EQ(status(NET, SET_UP), ACKNOWLEDGE | DRIVER);
+	}
+	/* Without the features, there is nothing to command. */
+	pairs_start(CONTROL);
+	CHECK_EQ(set_pairs(1), VIRTIO_NET_ERR);
+	CHECK_EQ(set_offloads(0), VIRTIO_NET_ERR);
+	teardown();
+	taps_teardown();
+	/* Of pipes, too. */
+	setup_net_pipes();
+	CHECK_EQ(device(NET).features & (CONTROL | MQ | OFFLOADS), CONTROL);
+	pairs_start(CONTROL);
+	CHECK_EQ(set_pairs(1), VIRTIO_NET_ERR);
+	CHECK_EQ(set_offloads(0), VIRTIO_NET_ERR);
+	teardown_pipes();
+}
+
+/* A frame by a call has a header as long as any feature is on. */
+static int64_t bare_frame(void)
+{
+	memset(at(&vm, SLOT(9)), 0xff, HCALL_NET_MIN_BYTES);
+	return call(&vm, HCALL_NET_SEND, 0, SLOT(9), HCALL_NET_MIN_BYTES, 0);
+}
+
+static void net_offloads(void)
+{
+	const uint64_t csum = BIT(VIRTIO_NET_F_GUEST_CSUM),
+		       all = csum | BIT(VIRTIO_NET_F_GUEST_TSO4);
+
+	setup_tap(true);
+	CHECK_EQ(device(NET).queues, 3);
+	CHECK_EQ(device(NET).features & (CONTROL | MQ | OFFLOADS),
+		 CONTROL | OFFLOADS);
+	pairs_start(CONTROL | OFFLOADS | all);
+	CHECK_EQ(bare_frame(), -HCALL_EINVAL);
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(set_offloads(0), VIRTIO_NET_OK);
+		CHECK_EQ(bare_frame(), 0);
+		CHECK_EQ(set_offloads(i ? all : csum), VIRTIO_NET_OK);
+		CHECK_EQ(bare_frame(), -HCALL_EINVAL);
+	}
+	/* The policy of class net is asked. */
+	CHECK_EQ(vm_policy(&vm, HCALL_CLASS_NET, KVM_HCALL_DENY, 0), 0);
+	CHECK_EQ(set_offloads(0), VIRTIO_NET_ERR);
+	CHECK_EQ(vm_policy(&vm, HCALL_CLASS_NET, KVM_HCALL_HANDLE, 0), 0);
+	CHECK_EQ(bare_frame(), -HCALL_EINVAL);
+	/* What was chosen for the other direction stays. */
+	pairs_start(CONTROL | OFFLOADS | csum | BIT(VIRTIO_NET_F_CSUM));
+	CHECK_EQ(set_offloads(0), VIRTIO_NET_OK);
+	CHECK_EQ(bare_frame(), -HCALL_EINVAL);
+	CHECK_EQ(status(NET, 0), 0);
+	CHECK_EQ(bare_frame(), 0);
+	teardown();
+	munmap(buffer, KVM_HCALL_BUFFER_BYTES);
+	close(tap);
+	close(host);
+	tap = host = -1;
+}
+
+#define CHANGES	      400
+#define CHANGE_FRAMES 4000
+
+static atomic_int change_sent;
+
+static void *change_sender(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < CHANGE_FRAMES; i++) {
+		uint8_t data[64];
+
+		memset(data, 0xff, 12);
+		data[12] = 0x88;
+		data[13] = 0xb5;
+		data[TAPS_BYTE] = i;
+		memcpy(data + 20, &i, sizeof(i));
+		NEED(send(host, data, 64, 0) == 64);
+		change_sent = i + 1;
+		usleep(100);
+	}
+	return NULL;
+}
+
+/*
+ * Pairs come and go while frames come by all queues: each frame comes once, and
+ * none by a pair after the answer that it is not in use.
+ */
+static void net_pairs_change(void)
+{
+	static uint8_t seen[CHANGE_FRAMES];
+	int got = 0, changes = 0, pairs = 1, number;
+	uint16_t idx[PAIRS];
+	pthread_t thread;
+
+	setup_pairs();
+	memset(seen, 0, sizeof(seen));
+	pairs_start(MQ | CONTROL);
+	for (int i = 0; i < PAIRS; i++) {
+		for (int k = 0; k < 60; k++)
+			put(&pair_rx[i],
+			    (struct piece[]){
+				    IN(DATA + (i * 64 + k) * 128, 128) },
+			    1);
+		CHECK_EQ(kick(&pair_rx[i]), 0);
+	}
+	change_sent = 0;
+	NEED(!pthread_create(&thread, NULL, change_sender, NULL));
+	for (int idle = 0; idle < 200;) {
+		if (changes < CHANGES) {
+			pairs = 1 + rand() % PAIRS;
+			CHECK_EQ(set_pairs(pairs), VIRTIO_NET_OK);
+			changes++;
+		} else if (change_sent == CHANGE_FRAMES) {
+			idle++;
+		}
+		for (int i = 0; i < PAIRS; i++)
+			idx[i] = *(volatile uint16_t *)&pair_rx[i].used->idx;
+		usleep(1000);
+		for (int i = 0; i < PAIRS; i++) {
+			struct queue *q = &pair_rx[i];
+
+			if (i >= pairs)
+				CHECK_EQ(q->used->idx, idx[i]);
+			while (answered(q)) {
+				uint32_t id = answer(q).id;
+				uint64_t gpa = q->table[id].addr;
+
+				memcpy(&number, at(&vm, gpa + HEADER + 20),
+				       sizeof(number));
+				NEED(number >= 0 && number < CHANGE_FRAMES);
+				seen[number]++;
+				got++;
+				q->table[id].addr = gpa;
+				publish(q, id);
+			}
+			CHECK_EQ(kick(q), 0);
+		}
+	}
+	NEED(!pthread_join(thread, NULL));
+	printf("# %d frames, %d changes\n", got, changes);
+	CHECK_EQ(got, CHANGE_FRAMES);
+	for (int i = 0; i < CHANGE_FRAMES; i++)
+		CHECK_EQ(seen[i], 1);
+	teardown();
+	taps_teardown();
 }
 
 /* ---- Rings --------------------------------------------------------------------- */
@@ -2729,8 +3229,19 @@ static void memory_goes(void)
 
 /* ---- Garbage -------------------------------------------------------------------- */
 
-static const uint32_t fuzzed[] = { BLK, BLK2, CONSOLE, INPUT, NET, RNG };
-#define FUZZED 6
+static const uint32_t fuzzed[] = { BLK, BLK2, CONSOLE, INPUT, NET, NET2, RNG };
+#define FUZZED 7
+
+/* What each has to show, and where. */
+static uint32_t fuzz_queues(uint32_t dev)
+{
+	return dev == NET2 ? 2 * PAIRS + 1 : 2;
+}
+
+static uint64_t fuzz_area(uint32_t dev, uint32_t i)
+{
+	return dev == NET2 ? AREA(16 + i) : AREA((dev >> 8) * 2 + i);
+}
 
 static atomic_bool fuzz_ends;
 static atomic_long fuzz_kicks, fuzz_good, fuzz_bad, fuzz_moved;
@@ -2835,14 +3346,29 @@ static void any_desc(uint64_t *seed, struct vring_desc *d, uint32_t size)
 static void plausible(uint64_t *seed, struct queue *q, uint32_t kind)
 {
 	uint64_t r = rnd(seed), head = HEAD + (r >> 32 & 0xff0);
+	uint32_t dev = fuzzed[kind];
 	static const uint32_t types[] = { 0, 0, 0, 1, 1, 4, 8, 11, 13, 99 };
 	uint16_t at = r >> 44 & (q->size - 1), n = q->size - 1;
 	uint16_t in = WRITE;
 
 	if (q->size < 4)
 		return;
-	if (kind > 1) {
-		if (kind < 5 && q->index)
+	if (dev == NET2 &&
+	    (q->index == 2 * PAIRS || (q->index == 2 && r & 1))) {
+		uint64_t bytes = r >> 20 & 3 ? 4 : 1 + (r >> 24) % 16;
+		uint8_t *p = byte_at(head);
+
+		p[0] = r >> 28 & 15 ? 4 + (r >> 36 & 1) : r >> 40;
+		p[1] = r >> 48 & 15 ? 0 : r >> 52;
+		memset(p + 2, 0, 14);
+		p[2] = r >> 56;
+		if (r >> 60)
+			p[2] %= PAIRS + 2;
+		desc(q, at, head, p[0] == 5 && bytes == 4 ? 10 : bytes, NEXT,
+		     (at + 1) & n);
+		desc(q, (at + 1) & n, any_gpa(seed), 1, WRITE, 0);
+	} else if (kind > 1) {
+		if (dev != RNG && q->index % 2)
 			in = 0;
 		desc(q, at, any_gpa(seed), any_len(seed), in | NEXT,
 		     (at + 1) & n);
@@ -2878,8 +3404,13 @@ static int64_t fuzz_call(struct vcpu *vcpu, uint32_t nr, uint64_t a, uint64_t b,
 static void fuzz_set_up(struct vcpu *vcpu, uint64_t *seed, uint32_t dev)
 {
 	uint64_t info = INFO + 0x100 * (1 + (vcpu - vm.vcpu)), r = rnd(seed);
-	uint64_t bits = VERSION_1 | (r & 1 ? F_INDIRECT : 0) |
-			(r & 2 ? F_EVENT : 0) | (r & 4 ? MERGED : 0);
+	uint64_t bits =
+		VERSION_1 | (r & 1 ? F_INDIRECT : 0) | (r & 2 ? F_EVENT : 0) |
+		(r & 4 ? MERGED : 0) |
+		(dev == NET2 && r & 0x38 ? CONTROL | OFFLOADS : 0) |
+		(dev == NET2 && r & 0x30 ? MQ : 0) |
+		(dev == NET2 && !(r & 0x7c0) ? BIT(VIRTIO_NET_F_GUEST_CSUM)
+					     : 0);
 	struct hcall_virtio_queue queue;
 
 	fuzz_call(vcpu, HCALL_VIRTIO_STATUS, dev, 3, 0, 0);
@@ -2887,8 +3418,8 @@ static void fuzz_set_up(struct vcpu *vcpu, uint64_t *seed, uint32_t dev)
 		fuzz_call(vcpu, HCALL_VIRTIO_FEATURES, dev, bits & ~MERGED, 0,
 			  0);
 	fuzz_call(vcpu, HCALL_VIRTIO_STATUS, dev, SET_UP, 0, 0);
-	for (uint32_t i = 0; i < 2; i++) {
-		uint64_t area = AREA((dev >> 8) * 2 + i);
+	for (uint32_t i = 0; i < fuzz_queues(dev); i++) {
+		uint64_t area = fuzz_area(dev, i);
 
 		queue = (struct hcall_virtio_queue){
 			.size = 1u << (rnd(seed) % 9),
@@ -2915,8 +3446,9 @@ static void fuzz_set_up(struct vcpu *vcpu, uint64_t *seed, uint32_t dev)
 static void fuzz_step(struct vcpu *vcpu, uint64_t *seed)
 {
 	uint64_t r = rnd(seed);
-	uint32_t kind = r % FUZZED, dev = fuzzed[kind], i = r >> 8 & 1;
-	uint64_t area = AREA((dev >> 8) * 2 + i);
+	uint32_t kind = r % FUZZED, dev = fuzzed[kind];
+	uint32_t i = (r >> 8 & 255) % fuzz_queues(dev);
+	uint64_t area = fuzz_area(dev, i);
 	struct queue q = {
 		.index = i,
 		.size = 16,
@@ -2991,15 +3523,23 @@ static int fuzz_add(uint32_t dev)
 		add_input(pipe_fd[3][1], pipe_fd[2][0]);
 		return 0;
 	case NET:
-		return add_net(pipe_fd[5][1], pipe_fd[4][0], false);
+		return add_net(pipe_fd[5][1], pipe_fd[4][0], false, 1);
+	case NET2:
+		return add_net(tap, -1, true, PAIRS);
 	}
 	return 0;
 }
 
-/* Both sides of all pipes. */
+/* Both sides of all pipes, and of the tap. */
 static void fuzz_pipes(uint64_t *seed)
 {
 	static uint8_t data[0x10000];
+
+	memset(data, 0xff, 12);
+	data[TAPS_BYTE] = rnd(seed);
+	NEED(send(host, data, 60 + rnd(seed) % 1400, 0) > 0);
+	while (recv(host, data, sizeof(data), MSG_DONTWAIT) > 0)
+		fuzz_moved++;
 
 	for (int i = 0; i < 6; i++) {
 		if (i % 2) {
@@ -3102,7 +3642,8 @@ static void fuzz(void)
 		NEED(!fcntl(pipe_fd[i][i % 2 ? 0 : 1], F_SETFL,
 			    O_NONBLOCK | (i < 4 ? 0 : O_DIRECT)));
 	}
-	for (int i = 0; i < 5; i++)
+	taps_setup();
+	for (int i = 0; i < FUZZED - 1; i++)
 		NEED(fuzz_add(fuzzed[i]) == (int)(fuzzed[i] & 255));
 	for (int i = 0; i < 3; i++) {
 		f[i].vcpu = &vm.vcpu[i];
@@ -3129,6 +3670,7 @@ static void fuzz(void)
 		     1),
 		 VIRTIO_BLK_S_OK);
 	teardown();
+	taps_teardown();
 	unlink(direct);
 	for (int i = 0; i < 6; i++) {
 		close(pipe_fd[i][0]);
@@ -3558,6 +4100,10 @@ static const struct test tests[] = {
 	{ "virtio.input", input },
 	{ "virtio.net_pipes", net_pipes },
 	{ "virtio.net_tap", net_tap },
+	{ "virtio.net_pairs", net_pairs },
+	{ "virtio.net_commands", net_commands },
+	{ "virtio.net_offloads", net_offloads },
+	{ "virtio.net_pairs_change", net_pairs_change },
 	{ "virtio.indirect", indirect },
 	{ "virtio.interrupts", interrupts },
 	{ "virtio.wrap", wrap },

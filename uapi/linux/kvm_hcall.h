@@ -62,6 +62,27 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_bind, reserved, 8);
 /* What @buffer of struct kvm_hcall_add has room for. */
 #define KVM_HCALL_BUFFER_BYTES 4096
 
+/* A network interface's queues. */
+#define KVM_HCALL_MAX_QUEUES   16
+
+/**
+ * struct kvm_hcall_queues - more queues of a network interface
+ * @flags: 0
+ * @count: 1 to KVM_HCALL_MAX_QUEUES - 1
+ * @fd:    so many descriptors of the same tap or macvtap, each opened with
+ *         IFF_MULTI_QUEUE and otherwise as the first; the rest: -1
+ */
+struct kvm_hcall_queues {
+	__u32 flags;
+	__u32 count;
+	__s32 fd[KVM_HCALL_MAX_QUEUES - 1];
+};
+
+KVM_HCALL_ASSERT(kvm_hcall_queues_size, sizeof(struct kvm_hcall_queues) == 68);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_queues, flags, 0);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_queues, count, 4);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_queues, fd, 8);
+
 /**
  * struct kvm_hcall_add - argument of KVM_HCALL_ADD
  * @flags:    KVM_HCALL_ADD_*
@@ -79,7 +100,8 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_bind, reserved, 8);
  * @input:    input: address of a struct kvm_hcall_input; else 0
  * @mac:      net: the guest's Ethernet address, not multicast, not 0
  * @mtu:      net: 68 to 65535
- * @reserved: 0
+ * @queues:   net: address of a struct kvm_hcall_queues, if a tap has more than
+ *            one; else 0
  *
  * console: @fd and @fd_in are pipes, or the master of a pseudo-terminal opened
  * with O_NONBLOCK, or (@fd only) a regular file opened with O_APPEND.  @fd_in
@@ -95,7 +117,7 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_bind, reserved, 8);
  * O_DIRECT, in which each packet is a frame, and @mtu is at most 4078.
  *
  * Return: 0.  Errors: -EINVAL, -EBADF, -EACCES (a descriptor was not opened for
- * this), -EFAULT (@input), -ENOTCONN (not bound yet), -EPERM (sealed), -ENOSPC
+ * this), -EFAULT (@input, @queues), -ENOTCONN (not bound yet), -EPERM (sealed), -ENOSPC
  * (no more units), -EEXIST (the name is taken), -ENOMEM.
  */
 struct kvm_hcall_add {
@@ -111,7 +133,7 @@ struct kvm_hcall_add {
 	__u64 input;
 	__u8 mac[6];
 	__u16 mtu;
-	__u64 reserved;
+	__u64 queues;
 };
 
 KVM_HCALL_ASSERT(kvm_hcall_add_size, sizeof(struct kvm_hcall_add) == 96);
@@ -127,7 +149,7 @@ KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, buffer, 64);
 KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, input, 72);
 KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, mac, 80);
 KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, mtu, 86);
-KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, reserved, 88);
+KVM_HCALL_ASSERT_OFFSET(kvm_hcall_add, queues, 88);
 
 #define KVM_HCALL_INPUT_TEXT_BYTES 128
 #define KVM_HCALL_INPUT_TYPES	   32 /* EV_CNT */
