@@ -92,6 +92,7 @@ void hcall_add_disk(int fd, struct disk *disk)
 
 void hcall_add_net(int fd, struct net *net)
 {
+	struct kvm_hcall_queues queues = { .count = net->queues - 1 };
 	struct kvm_hcall_add add = {
 		.class_id = HCALL_CLASS_NET,
 		.flags = net->vnet_hdr ? KVM_HCALL_ADD_VNET_HDR : 0,
@@ -99,8 +100,12 @@ void hcall_add_net(int fd, struct net *net)
 		.fd_in = net->fd_in,
 		.buffer = (uintptr_t)net->buffer,
 		.mtu = net->mtu,
+		.queues = net->queues > 1 ? (uintptr_t)&queues : 0,
 	};
 
+	_Static_assert(NET_QUEUES_MAX == KVM_HCALL_MAX_QUEUES, "the module's");
+	for (unsigned int i = 0; i < NET_QUEUES_MAX - 1; i++)
+		queues.fd[i] = i < queues.count ? net->more[i] : -1;
 	memcpy(add.name, net->name, sizeof(add.name));
 	memcpy(add.mac, net->mac, sizeof(add.mac));
 	if (ioctl(fd, KVM_HCALL_ADD, &add) < 0) {

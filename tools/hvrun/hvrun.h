@@ -371,7 +371,9 @@ enum escape_verdict terminal_escape(struct escape *escape, uint8_t key);
  * Where nobody says another one: Ethernet's, for which every guest has room.  A
  * packet of a pipe, to which passt is connected, could be 4096 bytes.
  */
-#define NET_MTU 1500u
+#define NET_MTU	       1500u
+
+#define NET_QUEUES_MAX 16
 
 struct passt;
 
@@ -379,6 +381,9 @@ struct passt;
  * struct net - a network interface of the guest's
  * @interface: its tap's name; NULL: not known
  * @fd, @fd_in: what the module gets
+ * @more:      the same: a tap's queues after the first
+ * @queues:    how many there are; 0, before it is opened: as many as there are
+ *	       CPUs, if the tap can have so many
  * @vnet_hdr:  the tap was opened with IFF_VNET_HDR
  * @buffer:    a page for the module alone, if @vnet_hdr
  * @ifindex:   of the tap, whose link is watched; 0: it cannot be
@@ -397,6 +402,8 @@ struct net {
 	bool has_mac;
 	uint8_t mac[6];
 	int fd, fd_in;
+	int more[NET_QUEUES_MAX - 1];
+	unsigned int queues;
 	bool vnet_hdr;
 	void *buffer;
 	struct passt *passt;
@@ -416,7 +423,7 @@ struct nets {
 
 /** net_parse() - what --net says; NULL, or what is wrong with it */
 const char *net_parse(const char *spec, struct nets *nets);
-void nets_open(struct nets *nets);
+void nets_open(struct nets *nets, unsigned int cpus);
 /** nets_add() - give them to a new instance of the module */
 void nets_add(const struct nets *nets, int hcall_fd);
 /** nets_poll() - what to wait for; returns how many of @fds were filled in */
@@ -452,7 +459,7 @@ bool link_changes(int fd, void (*changed)(const struct link *link, void *arg),
 		  void *arg);
 
 /** tap_open() - open what @net says, or take its descriptor; fill in both */
-void tap_open(struct net *net, struct link *link);
+void tap_open(struct net *net, struct link *link, unsigned int cpus);
 /** tap_reset() - as if it had just been opened */
 void tap_reset(const struct net *net);
 

@@ -20,7 +20,7 @@
 
 #define FORM                                                                    \
 	"a network interface is NAME=tap:IF, NAME=fd:N or NAME=user, and then " \
-	"at most ,mac=ADDRESS"
+	"at most ,mac=ADDRESS and ,queues=N"
 #define MTU_MIN	 68u
 #define MTU_MAX	 65535u
 #define MAC_HINT "is no Ethernet address; say for example mac=02:00:00:00:00:01"
@@ -47,6 +47,40 @@ static const char *parse_mac(const char *text, uint8_t *mac)
 	return NULL;
 }
 
+static const char *parse_queues(const char *text, unsigned int *queues)
+{
+	char *end;
+	unsigned long number = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || !number ||
+	    number > NET_QUEUES_MAX)
+		return "queues= is a number from 1 to 16";
+	*queues = number;
+	return NULL;
+}
+
+/* What follows the backend, in any order. */
+static const char *parse_options(struct net *net, char *what)
+{
+	const char *value, *mistake = NULL;
+
+	while (!mistake) {
+		value = spec_take_value(what, ",mac=");
+		if (value) {
+			mistake = net->has_mac ? "mac= can be there only once"
+					       : parse_mac(value, net->mac);
+			net->has_mac = true;
+			continue;
+		}
+		value = spec_take_value(what, ",queues=");
+		if (!value)
+			break;
+		mistake = net->queues ? "queues= can be there only once"
+				      : parse_queues(value, &net->queues);
+	}
+	return mistake;
+}
+
 static const char *parse_backend(struct net *net, char *what)
 {
 	char *end;
@@ -56,7 +90,7 @@ static const char *parse_backend(struct net *net, char *what)
 		net->interface = what + 4;
 		if (strpbrk(net->interface, "/, "))
 			return "after tap: there has to be the name of an interface, "
-			       "and then at most ,mac=ADDRESS";
+			       "and then at most ,mac=ADDRESS and ,queues=N";
 		if (strlen(net->interface) >= IFNAMSIZ)
 			return "the name of an interface has at most 15 characters";
 		return NULL;
@@ -80,7 +114,7 @@ static const char *parse_backend(struct net *net, char *what)
 const char *net_parse(const char *spec, struct nets *nets)
 {
 	struct net *net = calloc(1, sizeof(*net)), **last = &nets->first;
-	const char *mistake, *mac;
+	const char *mistake;
 	char *what;
 
 	if (!net)
@@ -89,14 +123,11 @@ const char *net_parse(const char *spec, struct nets *nets)
 	mistake = spec_name(spec, FORM, net->name, &what);
 	if (mistake)
 		return mistake;
-	mac = spec_take_value(what, ",mac=");
-	if (mac) {
-		net->has_mac = true;
-		mistake = strstr(what, ",mac=") ? "mac= can be there only once"
-						: parse_mac(mac, net->mac);
-	}
+	mistake = parse_options(net, what);
 	if (!mistake)
 		mistake = parse_backend(net, what);
+	if (!mistake && net->queues && net->kind != NET_TAP)
+		mistake = "queues= goes with tap: only";
 	if (mistake)
 		return mistake;
 	for (; *last; last = &(*last)->next) {
@@ -272,7 +303,7 @@ void nets_relay(struct nets *nets, const struct pollfd *fds, int count,
 
 /* ---- Life ---------------------------------------------------------------- */
 
-static void net_open(struct net *net, int ended_fd)
+static void net_open(struct net *net, int ended_fd, unsigned int cpus)
 {
 	struct link link;
 
@@ -281,10 +312,11 @@ static void net_open(struct net *net, int ended_fd)
 		passt_fds(net->passt, &net->fd, &net->fd_in);
 		net->up = true;
 		net->mtu = NET_MTU;
+		net->queues = 1;
 		choose_mac(net, NULL);
 		return;
 	}
-	tap_open(net, &link);
+	tap_open(net, &link, cpus);
 	net->ifindex = link.index;
 	net->up = link.up;
 	net->mtu = guest_mtu(link.mtu);
@@ -297,7 +329,7 @@ static void net_open(struct net *net, int ended_fd)
 		die("out of memory");
 }
 
-void nets_open(struct nets *nets)
+void nets_open(struct nets *nets, unsigned int cpus)
 {
 	if (!nets->first)
 		return;
@@ -307,7 +339,7 @@ void nets_open(struct nets *nets)
 	if (nets->ended_fd < 0)
 		die("eventfd: %s", strerror(errno));
 	for (struct net *n = nets->first; n; n = n->next) {
-		net_open(n, nets->ended_fd);
+		net_open(n, nets->ended_fd, cpus);
 		check_mac(nets, n);
 	}
 }
@@ -321,9 +353,9 @@ void nets_add(const struct nets *nets, int hcall_fd)
 			tap_reset(n);
 		hcall_add_net(hcall_fd, n);
 		print_mac(mac, n->mac);
-		note("net %s is unit %u: %s, address %s, MTU %u", n->name,
-		     n->unit, n->interface ? n->interface : "passt", mac,
-		     n->mtu);
+		note("net %s is unit %u: %s, address %s, MTU %u, %u queue%s",
+		     n->name, n->unit, n->interface ? n->interface : "passt",
+		     mac, n->mtu, n->queues, n->queues > 1 ? "s" : "");
 		if (!n->up)
 			hcall_set_link(hcall_fd, n);
 	}

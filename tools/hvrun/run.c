@@ -65,7 +65,8 @@ static const struct argp_option options[] = {
 	{ "net", OPT_NET, "NAME=BACKEND", 0,
 	  "Add a network interface: tap:IF, a tap or macvtap that is there; fd:N, "
 	  "the descriptor of one; or user, the host's network without root, by "
-	  "passt. ',mac=ADDRESS' after it sets the guest's address",
+	  "passt. ',mac=ADDRESS' after it sets the guest's address, "
+	  "',queues=N' opens so many queues of a tap",
 	  0 },
 	{ "input", OPT_INPUT, "NAME=SOURCE", 0,
 	  "Add an input device: evdev:PATH, one of the host's, with ',grab' for "
@@ -449,7 +450,7 @@ int run_command(int argc, char **argv)
 		input_open(i);
 	guest.keyboard = input_keyboard(config.inputs);
 	guest.disks = config.disks;
-	nets_open(&config.nets);
+	nets_open(&config.nets, config.cpus);
 	guest.signal_fd = open_signals();
 	do {
 		outcome = run_once(&guest, &config, &stats);

@@ -71,22 +71,54 @@ static int open_macvtap(const struct net *net, const struct link *link)
 	return fd;
 }
 
+static void set_header(const struct net *net, int fd)
+{
+	const int header_bytes = sizeof(struct hcall_net_header);
+
+	if (ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0)
+		die("net %s: %s takes no header of %d bytes: %s", net->name,
+		    net->interface, header_bytes, strerror(errno));
+}
+
+static int open_queue(const struct net *net, const struct link *link)
+{
+	int fd = link->kind == LINK_TAP ? open_tun(net, link)
+					: open_macvtap(net, link);
+
+	set_header(net, fd);
+	return fd;
+}
+
+/* A tap that was made for it has one for each CPU, unless somebody says another. */
+static void choose_queues(struct net *net, const struct link *link,
+			  unsigned int cpus)
+{
+	if (!net->queues && link->multi_queue)
+		net->queues = cpus < NET_QUEUES_MAX ? cpus : NET_QUEUES_MAX;
+	else if (!net->queues)
+		net->queues = 1;
+	if (net->queues > 1 && link->kind == LINK_TAP && !link->multi_queue)
+		die("net %s: %s has one queue; to have more, as root: "
+		    "ip link del %s; ip tuntap add %s mode tap multi_queue user NAME",
+		    net->name, net->interface, net->interface, net->interface);
+}
+
 /* Without a name the kernel would make a new interface: that is not wanted. */
-static void open_by_name(struct net *net, struct link *link)
+static void open_by_name(struct net *net, struct link *link, unsigned int cpus)
 {
 	if (!link_get(net->interface, link))
 		die("net %s: there is no interface %s; make it with: sudo sh -c "
 		    "'ip tuntap add %s mode tap user %d && ip link set %s up'",
 		    net->name, net->interface, net->interface, getuid(),
 		    net->interface);
-	if (link->kind == LINK_TAP)
-		net->fd = open_tun(net, link);
-	else if (link->kind == LINK_MACVTAP)
-		net->fd = open_macvtap(net, link);
-	else
+	if (link->kind != LINK_TAP && link->kind != LINK_MACVTAP)
 		die("net %s: %s is neither a tap nor a macvtap; "
 		    "bridge a tap with it, or make a macvtap on top of it",
 		    net->name, net->interface);
+	choose_queues(net, link, cpus);
+	net->fd = open_queue(net, link);
+	for (unsigned int i = 0; i < net->queues - 1; i++)
+		net->more[i] = open_queue(net, link);
 	net->vnet_hdr = true;
 }
 
@@ -132,19 +164,27 @@ static void take_descriptor(struct net *net, struct link *link)
 		    net->name, net->fd);
 	if (st.st_rdev != TUN_DEVICE)
 		link->kind = LINK_MACVTAP;
+	if (net->vnet_hdr)
+		set_header(net, net->fd);
+	net->queues = 1;
 }
 
-void tap_open(struct net *net, struct link *link)
+void tap_open(struct net *net, struct link *link, unsigned int cpus)
 {
-	const int header_bytes = sizeof(struct hcall_net_header);
-
 	if (net->kind == NET_TAP)
-		open_by_name(net, link);
+		open_by_name(net, link, cpus);
 	else
 		take_descriptor(net, link);
-	if (net->vnet_hdr && ioctl(net->fd, TUNSETVNETHDRSZ, &header_bytes) < 0)
-		die("net %s: %s takes no header of %d bytes: %s", net->name,
-		    net->interface, header_bytes, strerror(errno));
+}
+
+static void drain(int fd)
+{
+	static uint8_t frame[HCALL_NET_MAX_BYTES + 64];
+	struct pollfd ready = { fd, POLLIN, 0 };
+
+	for (int i = 0; i < STALE_FRAMES && poll(&ready, 1, 0) > 0; i++)
+		if (read(fd, frame, sizeof(frame)) <= 0)
+			return;
 }
 
 /*
@@ -153,13 +193,10 @@ void tap_open(struct net *net, struct link *link)
  */
 void tap_reset(const struct net *net)
 {
-	static uint8_t frame[HCALL_NET_MAX_BYTES + 64];
-	struct pollfd ready = { net->fd, POLLIN, 0 };
-
 	if (net->vnet_hdr && ioctl(net->fd, TUNSETOFFLOAD, 0) < 0)
 		die("net %s: the offloads of %s cannot be turned off: %s",
 		    net->name, net->interface, strerror(errno));
-	for (int i = 0; i < STALE_FRAMES && poll(&ready, 1, 0) > 0; i++)
-		if (read(net->fd, frame, sizeof(frame)) <= 0)
-			return;
+	drain(net->fd);
+	for (unsigned int i = 0; i < net->queues - 1; i++)
+		drain(net->more[i]);
 }
