@@ -14,6 +14,7 @@
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/input.h>
+#include <linux/userfaultfd.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_console.h>
@@ -29,6 +30,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -2432,7 +2434,9 @@ static void net_commands(void)
 		{ 5, 0, 0, 0 },
 		{ 5, 0, 7, 0 },
 		{ 5, 0, 9, 0 },
-		{ 5, 0, 8, BIT(VIRTIO_NET_F_GUEST_TSO6) }, /* not chosen */
+		/* not chosen */
+		{ 5, 0, 8,
+		  BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO6) },
 		{ 5, 0, 8, BIT(VIRTIO_NET_F_GUEST_TSO4) }, /* without CSUM */
 		{ 5, 0, 8, BIT(VIRTIO_NET_F_CSUM) },
 		{ 5, 0, 8, BIT(63) },
@@ -2571,6 +2575,58 @@ static void net_offloads(void)
 	close(tap);
 	close(host);
 	tap = host = -1;
+}
+
+/* A pair is out of use when a frame that was on its way to it has come. */
+static void net_pairs_wait(void)
+{
+	const uint64_t slow = RAM2 + 0x80000;
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+		.range.len = 4096,
+	};
+	struct uffdio_zeropage zero = { .range.len = 4096 };
+	struct vcpu *vcpu = &vm.vcpu[1];
+	struct uffd_msg msg;
+	uint8_t *p;
+	int uffd;
+
+	setup_pairs();
+	pairs_start(MQ | CONTROL);
+	CHECK_EQ(set_pairs(PAIRS), VIRTIO_NET_OK);
+	uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	reg.range.start = zero.range.start = (uintptr_t)at(&vm, slow);
+	NEED(uffd >= 0 && !ioctl(uffd, UFFDIO_API, &api));
+	NEED(!ioctl(uffd, UFFDIO_REGISTER, &reg));
+	put(&pair_rx[3], (struct piece[]){ IN(slow, 2000) }, 1);
+	CHECK_EQ(kick(&pair_rx[3]), 0);
+	queue_arrives(3, 100);
+	NEED(read(uffd, &msg, sizeof(msg)) == sizeof(msg));
+	p = at(&vm, COMMAND);
+	p[0] = VIRTIO_NET_CTRL_MQ;
+	p[1] = VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET;
+	p[2] = 1;
+	put(&control, (struct piece[]){ OUT(COMMAND, 4), IN(ACK, 1) }, 2);
+	call_start(vcpu, HCALL_VIRTIO_KICK, NET, control.index, 0, 0);
+	usleep(200000);
+	CHECK(!answered(&control));
+	/* It can be interrupted, and made again. */
+	call_interrupt(vcpu);
+	CHECK_EQ(call_run(vcpu), -HCALL_EINTR);
+	CHECK(!answered(&control));
+	call_start(vcpu, HCALL_VIRTIO_KICK, NET, control.index, 0, 0);
+	usleep(200000);
+	CHECK(!answered(&control));
+	CHECK(!answered(&pair_rx[3]));
+	NEED(!ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
+	CHECK_EQ(call_wait(vcpu), 0);
+	CHECK_EQ(answer(&control).len, 1);
+	CHECK_EQ(*(uint8_t *)at(&vm, ACK), VIRTIO_NET_OK);
+	CHECK_EQ(answer(&pair_rx[3]).len, HEADER + 100);
+	close(uffd);
+	teardown();
+	taps_teardown();
 }
 
 #define CHANGES	      400
@@ -4103,6 +4159,7 @@ static const struct test tests[] = {
 	{ "virtio.net_pairs", net_pairs },
 	{ "virtio.net_commands", net_commands },
 	{ "virtio.net_offloads", net_offloads },
+	{ "virtio.net_pairs_wait", net_pairs_wait },
 	{ "virtio.net_pairs_change", net_pairs_change },
 	{ "virtio.indirect", indirect },
 	{ "virtio.interrupts", interrupts },
