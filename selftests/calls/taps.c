@@ -45,7 +45,7 @@ void taps_steer(int fd)
 		.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
 		.insns = (uintptr_t)insns,
 		.insn_cnt = sizeof(insns) / sizeof(insns[0]),
-		.license = (uintptr_t)"GPL",
+		.license = (uintptr_t) "GPL",
 	};
 	int program = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
 
