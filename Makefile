@@ -29,6 +29,7 @@ help:
 	@echo 'make demo       set up, build, and run a guest on a real disk image'
 	@echo 'make test       set up, build, and run every test on Linux $(KERNELS)'
 	@echo 'make bench      count the host instructions of each call'
+	@echo 'make bench-guests  ... and of stock Linux guests, beside QEMU and vhost-net'
 	@echo 'make check      lint: compiler, sparse, checkpatch, clang-format, shellcheck'
 	@echo 'make host       a shell in the test host, with everything built'
 	@echo 'make modules    kvm_hcall.ko for this machine (KVER=, KDIR=)'
@@ -102,6 +103,9 @@ test:
 bench:
 	@selftests/bench/run
 
+bench-guests:
+	@selftests/bench/run --guests
+
 check:
 	@selftests/check
 
@@ -138,4 +142,4 @@ clean:
 	$(MAKE) -C samples clean
 	$(MAKE) -C selftests clean
 
-.PHONY: all help modules guest-module tools bpf samples selftests demo test bench check host install clean
+.PHONY: all help modules guest-module tools bpf samples selftests demo test bench bench-guests check host install clean
