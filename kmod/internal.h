@@ -382,7 +382,9 @@ struct hcall_call {
 /**
  * struct hcall_later - a call whose answer may come later
  * @call:     it
- * @dev:      whose file does it; stays until it is done
+ * @front:    IN: whose request it is; only the device of this one stays until it
+ *	      is done
+ * @dev:      whose file does it
  * @iocb:     what the file does
  * @moved:    bytes, or a negative errno of the kernel
  * @answer:   the service makes the guest's result of that.  Context: as hcall_fn
@@ -394,6 +396,7 @@ struct hcall_call {
  */
 struct hcall_later {
 	struct hcall_call call;
+	const struct hcall_front *front;
 	struct hcall_dev *dev;
 	struct kiocb iocb;
 	ssize_t moved;

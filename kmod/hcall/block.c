@@ -187,6 +187,16 @@ static s64 block_answer(struct hcall_later *later)
 }
 
 /*
+ * Nobody waits for what the file does outside of calls, but who takes away the
+ * device that the request came to: a program may have changed it to another.
+ */
+static bool block_stays(struct hcall_call *call, const struct block_disk *disk)
+{
+	return READ_ONCE(disk->dev.front) ==
+	       container_of(call, struct hcall_later, call)->front;
+}
+
+/*
  * As block_rw(), but the guest's pages are pinned and the file calls block_done()
  * when it has moved all.  Return: -EIOCBQUEUED: it will; else it will not.
  */
@@ -313,7 +323,8 @@ static __always_inline s64 block_transfer(struct hcall_call *call, unsigned int 
 		/* A worker does it again, whole. */
 		if (done != range.len)
 			return HCALL_DEFER;
-	} else if (unlikely(call->later) && range.disk->dev.waits) {
+	} else if (unlikely(call->later) && range.disk->dev.waits &&
+		   block_stays(call, range.disk)) {
 		done = block_start(container_of(call, struct hcall_later, call),
 				   range.disk, range.pos, &buffer.iter, dir);
 		if (done == -EIOCBQUEUED)

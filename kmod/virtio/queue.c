@@ -466,6 +466,7 @@ static bool queue_defer(struct hcall_queue *queue,
 			.door = HCALL_DOOR_QUEUE,
 			.later = front->virtio->finish,
 		},
+		.front = front,
 		.done = request_done,
 	};
 	request->started = false;
