@@ -392,16 +392,21 @@ struct queue_request {
 	struct hcall_segment segment[]; /* then as many iovecs, and the spare */
 };
 
-/* Context: any */
-static void request_free(struct hcall_work *work)
+/* Who waits for the last one may free the front at once; our caller wakes him. */
+static void request_gone(struct hcall_front *front)
+{
+	atomic_dec_return_release(&front->inflight);
+}
+
+/* Context: any, where memory of vmalloc() cannot be freed. */
+static void request_drop(struct hcall_work *work)
 {
 	struct queue_request *request =
 		container_of(work, struct queue_request, work);
 	struct hcall_front *front = request->queue->front;
 
 	kvfree_rcu(request, rcu);
-	/* Who waits for this may free the front at once; our caller wakes him. */
-	atomic_dec_return_release(&front->inflight);
+	request_gone(front);
 }
 
 static void request_done(struct hcall_later *later)
@@ -417,7 +422,8 @@ static enum hcall_work_state request_run(struct hcall_work *work)
 	struct queue_request *request =
 		container_of(work, struct queue_request, work);
 	struct hcall_queue *queue = request->queue;
-	const struct hcall_virtio *virtio = queue->front->virtio;
+	struct hcall_front *front = queue->front;
+	const struct hcall_virtio *virtio = front->virtio;
 	struct rings rings;
 	s64 bytes;
 
@@ -438,7 +444,9 @@ static enum hcall_work_state request_run(struct hcall_work *work)
 			queue_break(queue);
 	}
 	mutex_unlock(&queue->lock);
-	request_free(work);
+	/* At once: @inflight bounds how many there are, and so their memory. */
+	kvfree(request);
+	request_gone(front);
 	return HCALL_WORK_GONE;
 }
 
@@ -459,7 +467,7 @@ static bool queue_defer(struct hcall_queue *queue,
 			   GFP_KERNEL_ACCOUNT);
 	if (!request)
 		return false;
-	hcall_work_init(&request->work, request_run, request_free);
+	hcall_work_init(&request->work, request_run, request_drop);
 	request->later = (struct hcall_later){
 		.call = {
 			.vm = front->vm,
