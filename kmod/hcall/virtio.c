@@ -220,8 +220,8 @@ void hcall_front_free(struct hcall_front *front)
 /**
  * hcall_front_wake() - there is something new on the host's side
  * @front: of the device; or NULL
- * @i:     for which of its queues; if that is not in use, one of the same
- *	   direction is there for it
+ * @i:     for which of its queues; if it is to the guest (even) and its pair is not
+ *	   in use, one that is is there for it.  From the guest each is on its own
  *
  * Context: any.
  * Return: true: the queue is looked at; false: it has none, tell the guest.
@@ -233,7 +233,8 @@ bool hcall_front_wake(struct hcall_front *front, u32 i)
 	if (!front ||
 	    !(atomic_read_acquire(&front->status) & VIRTIO_CONFIG_S_DRIVER_OK))
 		return false;
-	i %= 2 * READ_ONCE(front->pairs);
+	if (i % 2 == 0)
+		i %= 2 * READ_ONCE(front->pairs);
 	queue = i < front->queues ? READ_ONCE(front->queue[i]) : NULL;
 	if (queue && READ_ONCE(queue->ready))
 		hcall_work_queue(front->vm, &queue->work);
