@@ -102,7 +102,8 @@ static s64 net_receive(struct hcall_queue *queue, struct hcall_chain *chain,
 		ret = net_call(queue->front, call, HCALL_NET_RECV, gpa, room,
 			       HCALL_NOWAIT);
 	} while (ret == -HCALL_E2BIG && ++lost < NET_LOST);
-	if (ret == -HCALL_E2BIG)
+	/* Another of the interface's queues may have a frame that fits. */
+	if (ret == -HCALL_E2BIG || (ret == -HCALL_EAGAIN && lost))
 		return -HCALL_EINTR;
 	if (ret == -HCALL_EFAULT || ret == -HCALL_EINTR || ret == HCALL_DEFER)
 		return ret;
