@@ -390,6 +390,7 @@ struct hcall_call {
  * @answer:   the service makes the guest's result of that.  Context: as hcall_fn
  * @done:     the file is done with it: hcall_finish() is to be called.
  *	      Context: any
+ * @key:      for who made the call
  * @start_ns: when it began; 0: nobody wants to know
  * @asked:    by bpf.c: who is told of the result
  * @number:   the same
@@ -402,6 +403,7 @@ struct hcall_later {
 	ssize_t moved;
 	s64 (*answer)(struct hcall_later *later);
 	void (*done)(struct hcall_later *later);
+	u64 key;
 	u64 start_ns;
 	u64 number;
 	u32 asked;

@@ -51,9 +51,12 @@ static bool blk_goes_on(struct hcall_queue *queue)
 	       !fatal_signal_pending(current);
 }
 
-/* Sectors to or from the guest's memory, as many a call as it takes at most. */
+/*
+ * Sectors to or from the guest's memory, as many a call as it takes at most.
+ * @sector: the request's first; @done: how many have been moved
+ */
 static s64 blk_transfer(struct hcall_queue *queue, struct hcall_chain *chain,
-			struct hcall_call *call, u32 type, u64 sector)
+			struct hcall_call *call, u32 type, u64 sector, u64 done)
 {
 	bool out = type == VIRTIO_BLK_T_OUT;
 	u64 offset = out ? sizeof(struct virtio_blk_outhdr) : 0;
@@ -66,6 +69,10 @@ static s64 blk_transfer(struct hcall_queue *queue, struct hcall_chain *chain,
 	/* If there are more calls, somebody has to go on after the first. */
 	if (end - offset > HCALL_BLOCK_MAX_SECTORS * HCALL_SECTOR_BYTES)
 		call->later = false;
+	if (call->later)
+		container_of(call, struct hcall_later, call)->key = sector;
+	sector += done;
+	offset += done * HCALL_SECTOR_BYTES;
 	while (offset < end) {
 		sectors = min((end - offset) / HCALL_SECTOR_BYTES,
 			      HCALL_BLOCK_MAX_SECTORS);
@@ -76,6 +83,7 @@ static s64 blk_transfer(struct hcall_queue *queue, struct hcall_chain *chain,
 			return ret;
 		if (!ret || ret > sectors)
 			return -HCALL_EIO;
+		call->later = false;
 		sector += ret;
 		offset += ret * HCALL_SECTOR_BYTES;
 		if (offset < end && !blk_goes_on(queue))
@@ -184,7 +192,7 @@ static s64 blk_answer(struct hcall_queue *queue, struct hcall_chain *chain,
 		if (call->nowait && queue->front->waits)
 			return HCALL_DEFER;
 		return blk_transfer(queue, chain, call, type,
-				    from_virtio64(header->sector));
+				    from_virtio64(header->sector), 0);
 	case VIRTIO_BLK_T_OUT:
 		/* Nor does what goes there, mostly; no more than by a call. */
 		if (call->nowait && (queue->front->waits ||
@@ -192,7 +200,7 @@ static s64 blk_answer(struct hcall_queue *queue, struct hcall_chain *chain,
 			return HCALL_DEFER;
 		call->nowait = false;
 		ret = blk_transfer(queue, chain, call, type,
-				   from_virtio64(header->sector));
+				   from_virtio64(header->sector), 0);
 		if (!ret && blk_through(queue->front))
 			ret = blk_flush(queue, call);
 		return ret;
@@ -250,7 +258,7 @@ static s64 blk_request(struct hcall_queue *queue, struct hcall_chain *chain,
 	return blk_status(chain, call, ret);
 }
 
-/* The one call of a request is over: all of it was moved, or it has failed. */
+/* The first call of a request is over: if it has moved less than all, go on here. */
 static s64 blk_finish(struct hcall_queue *queue, struct hcall_chain *chain,
 		      struct hcall_later *later)
 {
@@ -258,11 +266,15 @@ static s64 blk_finish(struct hcall_queue *queue, struct hcall_chain *chain,
 	bool out = call->nr == HCALL_BLOCK_WRITE;
 	u64 bytes = out ? chain->out - sizeof(struct virtio_blk_outhdr) :
 			  chain->in - 1;
+	u64 sectors = bytes / HCALL_SECTOR_BYTES;
 	s64 ret = hcall_finish(later);
 
 	call->later = false;
 	call->segments = NULL;
-	if (ret >= 0 && ret != bytes / HCALL_SECTOR_BYTES)
+	if (ret > 0 && ret < sectors && blk_goes_on(queue))
+		ret = blk_transfer(queue, chain, call,
+				   HCALL_NR_FUNCTION(call->nr), later->key, ret);
+	else if (ret >= 0 && ret != sectors)
 		ret = -HCALL_EIO;
 	if (ret >= 0 && out && blk_through(queue->front))
 		ret = blk_flush(queue, call);
