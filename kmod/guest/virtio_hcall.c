@@ -8,7 +8,7 @@
  *
  * News come by event channels, whose pending bits are in a page of ours: each
  * queue has a channel, and so has each device for its configuration.  All those
- * of a device have one interrupt line.  The host signals a channel when its bit
+ * of a device have one interrupt.  The host signals a channel when its bit
  * becomes set, so whoever serves a channel clears the bit first and looks for
  * the news then.  ROUTE signals what is pending already: nothing is lost before.
  *
@@ -21,11 +21,12 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/acpi.h>
 #include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
+#include <linux/irq.h>
+#include <linux/irqdomain.h>
 #include <linux/list.h>
 #include <linux/mod_devicetable.h>
 #include <linux/module.h>
@@ -39,15 +40,14 @@
 #include <linux/workqueue.h>
 #include <asm/alternative.h>
 #include <asm/cpu_device_id.h>
+#include <asm/hw_irq.h>
+#include <asm/irqdomain.h>
 #include <asm/kvm_para.h>
+#include <asm/processor.h>
 
 /* The kernel's text cannot be written, so KVM cannot mend it: choose as it does. */
 #define HCALL_INSN ALTERNATIVE("vmcall", "vmmcall", X86_FEATURE_VMMCALL)
 #include "hcall_call.h"
-
-/* Interrupt lines that no hardware of a PC has by itself. */
-#define FIRST_LINE 5u
-#define LINES (HCALL_ROUTE_MAX_LINE + 1 - FIRST_LINE)
 
 #define OWN_CHANNELS (HCALL_CHANNELS - HCALL_CHANNEL_GUEST)
 
@@ -65,11 +65,13 @@
  * struct vh_queue - a virtqueue
  * @lock: held while the callback runs; protects @vq
  * @vq:   NULL: there is none now
+ * @routed: its channel has an interrupt
  * @info: for the host
  */
 struct vh_queue {
 	spinlock_t lock;
 	struct virtqueue *vq;
+	bool routed;
 	struct hcall_virtio_queue info;
 };
 
@@ -80,8 +82,9 @@ struct vh_queue {
  * @dev:         the dev argument of its calls
  * @name:        the launcher's name for it
  * @info:        what the host says of it
- * @line:        the interrupt line of all its channels
- * @irq:         the same, for Linux
+ * @lock:        protects where the interrupt goes to: @routed, and of @queues
+ * @irq:         of all its channels
+ * @routed:      its own channel has it
  * @channels:    the first of its queues' channels
  * @queues:      @info.queues of them
  * @config_lock: protects @config
@@ -95,8 +98,9 @@ struct vh_device {
 	u32 dev;
 	char name[HCALL_NAME_BYTES];
 	struct hcall_virtio_device info;
-	u32 line;
+	raw_spinlock_t lock;
 	int irq;
+	bool routed;
 	u32 channels;
 	struct vh_queue *queues;
 	struct mutex config_lock;
@@ -104,6 +108,7 @@ struct vh_device {
 };
 
 static struct device *vh_parent;
+static struct irq_domain *vh_domain;
 static struct hcall_event_page *vh_page;
 static LIST_HEAD(vh_devices);
 static DECLARE_BITMAP(vh_channels, OWN_CHANNELS);
@@ -200,46 +205,100 @@ static irqreturn_t vh_interrupt(int irq, void *data)
 	return ret;
 }
 
-/* ---- Interrupt lines ----------------------------------------------------- */
+/* ---- Interrupts: a vector for each device, as for MSI -------------------- */
 
-static int vh_route(struct vh_device *vh, u32 channel)
+/* Where the kernel wants the device's interrupt now.  Context: vh->lock held. */
+static int vh_route_locked(struct vh_device *vh, u32 channel)
 {
-	return vh_error(hcall_event_route(channel, HCALL_VCPU_ANY, vh->line,
-					  HCALL_ROUTE_LINE));
+	struct irq_data *data = irq_get_irq_data(vh->irq);
+	const struct cpumask *where = irq_data_get_effective_affinity_mask(data);
+
+	return vh_error(hcall_event_route(channel,
+					  cpu_data(cpumask_first(where)).topo.initial_apicid,
+					  irqd_cfg(data)->vector, 0));
 }
 
-static void vh_unroute(u32 channel)
+static int vh_route(struct vh_device *vh, u32 channel, bool *routed)
 {
+	int err;
+
+	guard(raw_spinlock_irqsave)(&vh->lock);
+	err = vh_route_locked(vh, channel);
+	*routed = !err;
+	return err;
+}
+
+static void vh_unroute(struct vh_device *vh, u32 channel, bool *routed)
+{
+	guard(raw_spinlock_irqsave)(&vh->lock);
 	hcall_event_route(channel, HCALL_VCPU_ANY, HCALL_ROUTE_NONE, 0);
+	*routed = false;
 }
 
-/* The kernel refuses a line that other hardware has, with another trigger. */
+/* A channel that is pending is signalled where its new route goes to. */
+static int vh_set_affinity(struct irq_data *data, const struct cpumask *mask,
+			   bool force)
+{
+	struct vh_device *vh = irq_data_get_irq_chip_data(data);
+	int ret;
+	u32 i;
+
+	guard(raw_spinlock_irqsave)(&vh->lock);
+	ret = irq_chip_set_affinity_parent(data, mask, force);
+	if (ret < 0 || ret == IRQ_SET_MASK_OK_DONE)
+		return ret;
+	for (i = 0; i < vh->info.queues; i++) {
+		if (vh->queues[i].routed)
+			vh_route_locked(vh, vh->channels + i);
+	}
+	if (vh->routed)
+		vh_route_locked(vh, vh->info.channel);
+	return ret;
+}
+
+static struct irq_chip vh_chip = {
+	.name = "hcall",
+	.irq_ack = irq_chip_ack_parent,
+	.irq_retrigger = irq_chip_retrigger_hierarchy,
+	.irq_set_affinity = vh_set_affinity,
+	.flags = IRQCHIP_SKIP_SET_WAKE,
+};
+
+static int vh_irq_alloc(struct irq_domain *domain, unsigned int irq,
+			unsigned int n, void *data)
+{
+	struct irq_alloc_info *info = data;
+	int err = irq_domain_alloc_irqs_parent(domain, irq, n, info);
+
+	if (!err)
+		irq_domain_set_info(domain, irq, irq, &vh_chip, info->data,
+				    handle_edge_irq, NULL, "edge");
+	return err;
+}
+
+static const struct irq_domain_ops vh_irq_ops = {
+	.alloc = vh_irq_alloc,
+	.free = irq_domain_free_irqs_common,
+};
+
 static int vh_request_irq(struct vh_device *vh)
 {
-	static unsigned int next;
-	int i, irq, err = -ENOSPC;
+	struct irq_alloc_info info = { .data = vh };
+	int err;
 
-	for (i = 0; i < LINES; i++) {
-		vh->line = FIRST_LINE + next++ % LINES;
-		irq = acpi_register_gsi(NULL, vh->line, ACPI_EDGE_SENSITIVE,
-					ACPI_ACTIVE_HIGH);
-		if (irq < 0) {
-			err = irq;
-			continue;
-		}
-		vh->irq = irq;
-		err = request_irq(irq, vh_interrupt, IRQF_SHARED, vh->name, vh);
-		if (!err)
-			return 0;
-		acpi_unregister_gsi(vh->line);
-	}
+	vh->irq = irq_domain_alloc_irqs(vh_domain, 1, NUMA_NO_NODE, &info);
+	if (vh->irq < 0)
+		return vh->irq;
+	err = request_irq(vh->irq, vh_interrupt, 0, vh->name, vh);
+	if (err)
+		irq_dispose_mapping(vh->irq);
 	return err;
 }
 
 static void vh_free_irq(struct vh_device *vh)
 {
 	free_irq(vh->irq, vh);
-	acpi_unregister_gsi(vh->line);
+	irq_dispose_mapping(vh->irq);
 }
 
 /* ---- Queues -------------------------------------------------------------- */
@@ -272,7 +331,7 @@ static struct virtqueue *vh_add_queue(struct vh_device *vh, u32 index,
 		queue->vq = vq;
 	/* What an earlier driver has left there is no news. */
 	hcall_event_take(vh_page, channel);
-	err = vh_route(vh, channel);
+	err = vh_route(vh, channel, &queue->routed);
 	if (!err)
 		err = vh_error(again(hcall_virtio_queue(vh->dev, index,
 							virt_to_phys(&queue->info),
@@ -296,7 +355,7 @@ static void vh_del_vqs(struct virtio_device *vdev)
 		}
 		if (!vq)
 			continue;
-		vh_unroute(vh->channels + i);
+		vh_unroute(vh, vh->channels + i, &queue->routed);
 		vring_del_virtqueue(vq);
 	}
 }
@@ -437,6 +496,7 @@ static struct vh_device *vh_create(u32 dev, const char *name)
 	}
 	vh->dev = dev;
 	strscpy(vh->name, name);
+	raw_spin_lock_init(&vh->lock);
 	mutex_init(&vh->config_lock);
 	vh->config = kzalloc(vh->info.config_bytes, GFP_KERNEL);
 	vh->queues = kcalloc(vh->info.queues, sizeof(*vh->queues), GFP_KERNEL);
@@ -482,7 +542,7 @@ static int vh_register(struct vh_device *vh)
 	err = vh_request_irq(vh);
 	if (err)
 		goto put_channels;
-	err = vh_route(vh, vh->info.channel);
+	err = vh_route(vh, vh->info.channel, &vh->routed);
 	if (err)
 		goto free_irq;
 	err = register_virtio_device(&vh->vdev);
@@ -492,7 +552,7 @@ static int vh_register(struct vh_device *vh)
 	return 0;
 
 unroute:
-	vh_unroute(vh->info.channel);
+	vh_unroute(vh, vh->info.channel, &vh->routed);
 	vh_free_irq(vh);
 	vh_put_channels(vh);
 	put_device(&vh->vdev.dev);
@@ -512,7 +572,7 @@ static void vh_unregister(struct vh_device *vh)
 	list_del(&vh->node);
 	get_device(&vh->vdev.dev);
 	unregister_virtio_device(&vh->vdev);
-	vh_unroute(vh->info.channel);
+	vh_unroute(vh, vh->info.channel, &vh->routed);
 	vh_free_irq(vh);
 	vh_put_channels(vh);
 	put_device(&vh->vdev.dev);
@@ -651,12 +711,37 @@ static int __init vh_init_page(struct device *device)
 	return devm_add_action_or_reset(device, vh_remove_page, NULL);
 }
 
+static void vh_remove_domain(void *unused)
+{
+	struct fwnode_handle *fwnode = vh_domain->fwnode;
+
+	irq_domain_remove(vh_domain);
+	irq_domain_free_fwnode(fwnode);
+}
+
+static int __init vh_init_domain(struct device *device)
+{
+	struct fwnode_handle *fwnode = irq_domain_alloc_named_fwnode("hcall");
+
+	if (!fwnode)
+		return -ENOMEM;
+	vh_domain = irq_domain_create_hierarchy(x86_vector_domain, 0, 0, fwnode,
+						&vh_irq_ops, NULL);
+	if (!vh_domain) {
+		irq_domain_free_fwnode(fwnode);
+		return -ENOMEM;
+	}
+	return devm_add_action_or_reset(device, vh_remove_domain, NULL);
+}
+
 static int __init vh_probe(struct platform_device *pdev)
 {
 	int err;
 
 	vh_parent = &pdev->dev;
 	err = vh_init_page(vh_parent);
+	if (!err)
+		err = vh_init_domain(vh_parent);
 	if (!err)
 		err = vh_init_power(vh_parent);
 	if (err)
