@@ -573,7 +573,7 @@ static GUEST int64_t periodic_run(uint64_t arg)
 		/* nor, if nothing happened just now, fewer. */
 		if (p->sum == (t - p->first) / p->period + 1)
 			break;
-		if (t - p->first > p->length + 100 * p->period)
+		if (t - p->first > p->length + 5000 * p->period)
 			return -5;
 	}
 	if (guest_call(HCALL_TIMER_CANCEL, p->timer, 0, 0, 0) != 1)
