@@ -220,8 +220,8 @@ void hcall_front_free(struct hcall_front *front)
 /**
  * hcall_front_wake() - there is something new on the host's side
  * @front: of the device; or NULL
- * @i:     for which of its queues; if it is to the guest (even) and its pair is not
- *	   in use, one that is is there for it.  From the guest each is on its own
+ * @i:     for which of its queues; another one is there for it if it is to the
+ *	   guest (even) and its pair is not in use.  From the guest each is on its own
  *
  * Context: any.
  * Return: true: the queue is looked at; false: it has none, tell the guest.
