@@ -564,19 +564,74 @@ static void doors(void)
 	done();
 }
 
-/* A read of sector 3 by a virtqueue; its answer comes when the device has it. */
-static uint8_t read_by_queue(uint32_t size, uint16_t request)
+/* ---- Answers that come later ----------------------------------------------------- */
+
+#define LATER_SIZE 4 /* of the queue */
+#define LATER_DISK HCALL_VIRTIO_DEV(HCALL_CLASS_BLOCK, 0)
+
+/* What COMMAND prints. */
+static const char *line_of(const char *command)
 {
-	const uint32_t dev = HCALL_VIRTIO_DEV(HCALL_CLASS_BLOCK, 0);
+	static char line[64];
+	FILE *from = popen(command, "r");
+
+	NEED(from && fgets(line, sizeof(line), from) && !pclose(from));
+	line[strcspn(line, "\n")] = 0;
+	return line;
+}
+
+/* A disk whose file works while nobody waits.  Return: what to give to losetup -d */
+static void add_loop(char name[64])
+{
+	char command[300];
+
+	NEED(!system("modprobe -a loop dm-mod"));
+	snprintf(command, sizeof(command), "losetup -f --show %s",
+		 make_disk("ops", 65536));
+	strcpy(name, line_of(command));
+	CHECK(vm_disk(&vm, "disk", name, KVM_HCALL_ADD_DIRECT) < 2);
+}
+
+static void remove_loop(const char *name)
+{
+	char command[100];
+
+	snprintf(command, sizeof(command), "losetup -d %s", name);
+	NEED(!system(command));
+}
+
+static void start_queue(void)
+{
+	struct hcall_virtio_queue *queue = at(&vm, RAM2);
+
+	for (uint32_t bits = 1; bits <= 3; bits = bits * 2 + 1)
+		CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, LATER_DISK, bits, 0, 0),
+			 bits);
+	CHECK_EQ(call(&vm, HCALL_VIRTIO_FEATURES, LATER_DISK, 1ull << 32, 0, 0),
+		 0);
+	CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, LATER_DISK, 11, 0, 0), 11);
+	*queue = (struct hcall_virtio_queue){ .size = LATER_SIZE,
+					      .channel = 600,
+					      .desc = RAM,
+					      .driver = RAM + 0x1000,
+					      .device = RAM + 0x2000 };
+	memset(at(&vm, RAM), 0, 0x4000);
+	CHECK_EQ(call(&vm, HCALL_VIRTIO_QUEUE, LATER_DISK, 0, RAM2,
+		      sizeof(*queue)),
+		 0);
+	CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, LATER_DISK, 15, 0, 0), 15);
+}
+
+/* A read of sector 3. */
+static void kick_read(uint16_t request)
+{
 	struct virtio_blk_outhdr *head = at(&vm, RAM + 0x3000);
 	struct vring_desc *table = at(&vm, RAM);
 	struct vring_avail *avail = at(&vm, RAM + 0x1000);
-	volatile struct vring_used *used = at(&vm, RAM + 0x2000);
-	uint8_t *status = at(&vm, RAM + 0x3010);
 
 	*head = (struct virtio_blk_outhdr){ .type = VIRTIO_BLK_T_IN,
 					    .sector = 3 };
-	*status = 0xee;
+	*(uint8_t *)at(&vm, RAM + 0x3010) = 0xee;
 	table[0] = (struct vring_desc){ RAM + 0x3000, sizeof(*head),
 					VRING_DESC_F_NEXT, 1 };
 	table[1] = (struct vring_desc){ RAM2, 512,
@@ -584,54 +639,46 @@ static uint8_t read_by_queue(uint32_t size, uint16_t request)
 					2 };
 	table[2] =
 		(struct vring_desc){ RAM + 0x3010, 1, VRING_DESC_F_WRITE, 0 };
-	avail->ring[request % size] = 0;
+	avail->ring[request % LATER_SIZE] = 0;
 	atomic_thread_fence(memory_order_seq_cst);
 	*(volatile uint16_t *)&avail->idx = request + 1;
-	call(&vm, HCALL_VIRTIO_KICK, dev, 0, 0, 0); /* its result is changed */
+	call(&vm, HCALL_VIRTIO_KICK, LATER_DISK, 0, 0,
+	     0); /* its result is changed */
+}
+
+/* Return: its status, when the answer has come. */
+static uint8_t read_answer(uint16_t request)
+{
+	volatile struct vring_used *used = at(&vm, RAM + 0x2000);
+
 	for (int i = 0; i < 5000 && used->idx != (uint16_t)(request + 1); i++)
 		usleep(1000);
 	CHECK_EQ(used->idx, request + 1);
-	return *status;
+	return *(volatile uint8_t *)at(&vm, RAM + 0x3010);
+}
+
+static uint8_t read_by_queue(uint16_t request)
+{
+	kick_read(request);
+	return read_answer(request);
 }
 
 /* Who has been asked is told once the answer is there, and can change it. */
 static void answered_later(void)
 {
-	const uint32_t dev = HCALL_VIRTIO_DEV(HCALL_CLASS_BLOCK, 0);
-	struct hcall_virtio_queue *queue;
-	char command[300], name[64] = {};
-	FILE *losetup;
+	char name[64];
 
 	setup();
 	load();
-	snprintf(command, sizeof(command), "losetup -f --show %s",
-		 make_disk("ops", 65536));
-	losetup = popen(command, "r");
-	NEED(losetup && fgets(name, sizeof(name), losetup) && !pclose(losetup));
-	name[strcspn(name, "\n")] = 0;
-	CHECK_EQ(vm_disk(&vm, "disk", name, KVM_HCALL_ADD_DIRECT), 0);
-	for (uint32_t bits = 1; bits <= 3; bits = bits * 2 + 1)
-		CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, dev, bits, 0, 0), bits);
-	CHECK_EQ(call(&vm, HCALL_VIRTIO_FEATURES, dev, 1ull << 32, 0, 0), 0);
-	CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, dev, 11, 0, 0), 11);
-	queue = at(&vm, RAM2);
-	*queue = (struct hcall_virtio_queue){ .size = 4,
-					      .channel = 600,
-					      .desc = RAM,
-					      .driver = RAM + 0x1000,
-					      .device = RAM + 0x2000 };
-	memset(at(&vm, RAM), 0, 0x4000);
-	CHECK_EQ(call(&vm, HCALL_VIRTIO_QUEUE, dev, 0, RAM2, sizeof(*queue)),
-		 0);
-	CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, dev, 15, 0, 0), 15);
-
-	CHECK_EQ(read_by_queue(4, 0), VIRTIO_BLK_S_OK);
+	add_loop(name);
+	start_queue();
+	CHECK_EQ(read_by_queue(0), VIRTIO_BLK_S_OK);
 	CHECK_EQ(attach(0, bpf->maps.set0), 0);
 	CHECK_EQ(attach(1, bpf->maps.set1), 0);
 	bpf->bss->nr_seen = 0;
 	bpf->bss->set[0].change = 1;
 	bpf->bss->set[0].changed = -HCALL_EIO;
-	CHECK_EQ(read_by_queue(4, 1), VIRTIO_BLK_S_IOERR);
+	CHECK_EQ(read_by_queue(1), VIRTIO_BLK_S_IOERR);
 	usleep(20000);
 	/* KICK is a call, too. */
 	CHECK_EQ(bpf->bss->nr_seen, 8);
@@ -648,10 +695,64 @@ static void answered_later(void)
 		exits++;
 	}
 	detach(0);
-	CHECK_EQ(read_by_queue(4, 2), VIRTIO_BLK_S_OK);
+	CHECK_EQ(read_by_queue(2), VIRTIO_BLK_S_OK);
 	done();
-	snprintf(command, sizeof(command), "losetup -d %s", name);
+	remove_loop(name);
+}
+
+static atomic_bool removed;
+
+static void *remove_other(void *arg)
+{
+	(void)arg;
+	vm_remove(&vm, HCALL_CLASS_BLOCK, 1);
+	removed = true;
+	return NULL;
+}
+
+/* A disk that a program has turned to stays until it is done, too. */
+static void redirected_later(void)
+{
+	char name[64], other[64], command[200];
+	pthread_t thread;
+
+	setup();
+	bpf->struct_ops.set0->classes = HCALL_CLASS_BIT(HCALL_CLASS_BLOCK);
+	load();
+	add_loop(name);
+	snprintf(command, sizeof(command), "losetup -f --show %s",
+		 make_disk("ops2", 65536));
+	strcpy(other, line_of(command));
+	snprintf(
+		command, sizeof(command),
+		"echo 0 128 linear %s 0 | dmsetup create --noudevsync hcall-ops && "
+		"dmsetup mknodes hcall-ops",
+		other);
 	NEED(!system(command));
+	CHECK_EQ(vm_disk(&vm, "other", "/dev/mapper/hcall-ops",
+			 KVM_HCALL_ADD_DIRECT),
+		 1);
+	start_queue();
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	bpf->bss->set[0].arg = 1; /* the unit */
+	memset(at(&vm, RAM2), 0xee, 512);
+	CHECK_EQ(read_by_queue(0), VIRTIO_BLK_S_OK);
+	expect_sector(at(&vm, RAM2), 3);
+	NEED(!system("dmsetup suspend --noudevsync --nolockfs hcall-ops"));
+	kick_read(1);
+	usleep(50000);
+	removed = false;
+	NEED(!pthread_create(&thread, NULL, remove_other, NULL));
+	usleep(200000);
+	CHECK(!removed);
+	NEED(!system("dmsetup resume --noudevsync hcall-ops"));
+	CHECK_EQ(read_answer(1), VIRTIO_BLK_S_OK);
+	NEED(!pthread_join(thread, NULL));
+	CHECK_EQ(read_by_queue(2), VIRTIO_BLK_S_IOERR);
+	done();
+	NEED(!system("dmsetup remove --noudevsync hcall-ops"));
+	remove_loop(other);
+	remove_loop(name);
 }
 
 /* ---- Who does wrong ------------------------------------------------------------- */
@@ -1320,6 +1421,7 @@ static const struct test tests[] = {
 	{ "vms_come_and_go", vms_come_and_go },
 	{ "doors", doors },
 	{ "answered_later", answered_later },
+	{ "redirected_later", redirected_later },
 	{ "nonsense", nonsense },
 	{ "others_stay", others_stay },
 	{ "fail_closed", fail_closed },
