@@ -3,9 +3,10 @@
  * Workers: do for a VM what must wait, so that its vCPUs need not.
  *
  * They are threads of the launcher's own process (vhost_task), so that they have
- * its memory, cgroup and death.  A piece of work is on the VM's list or in the
- * hands of one worker, never of two; what is queued while it is done is done once
- * more.  A worker enters kvm->srcu for each piece, as a vCPU does for each call.
+ * its memory, cgroup and death.  A piece of work is on the VM's list, in the hands
+ * of one worker, never of two, or left until it is queued again; what is queued
+ * while it is done is done once more.  A worker enters kvm->srcu for each piece, as
+ * a vCPU does for each call.
  *
  * Order on teardown: no call can start a worker any more (hcall_hook_unbind()),
  * then each stops after its current piece, then what is left is dropped.

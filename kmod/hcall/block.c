@@ -2,13 +2,13 @@
 /*
  * Class 2, block: sectors of a regular file or a block device.
  *
- * A call becomes one vfs operation of the calling thread on the guest's own
- * pages, with no lock and no allocation of ours: what two calls do to the same
- * sectors at a time is for the file system to order, as it is for two
- * pwrite(2).  The mode is fixed when the disk is added, the size until the
- * launcher has us look again, which calls under way may not see yet: each reads
- * it once.  A write does not make the file longer (but for one that is cut at
- * that very moment).
+ * A call becomes one vfs operation of the calling thread (a direct one by a
+ * virtqueue goes on without it, see struct hcall_later) on the guest's own pages,
+ * with no lock and no allocation of ours: what two calls do to the same sectors at
+ * a time is for the file system to order, as it is for two pwrite(2).  The mode is
+ * fixed when the disk is added, the size until the launcher has us look again, which
+ * calls under way may not see yet: each reads it once.  A write does not make the
+ * file longer (but for one that is cut at that very moment).
  */
 #include <linux/blkdev.h>
 #include <linux/bvec.h>

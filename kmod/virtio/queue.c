@@ -669,8 +669,8 @@ int hcall_queue_set(struct hcall_queue *queue,
  * hcall_queue_stop() - let go of a queue
  * @queue: in use or not
  *
- * Its rings are not touched any more, but buffers of requests that workers have
- * may be.
+ * Its rings are not touched any more, but buffers of requests that workers or the
+ * device's file have may be.
  */
 void hcall_queue_stop(struct hcall_queue *queue)
 {

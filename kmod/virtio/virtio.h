@@ -115,8 +115,8 @@ struct hcall_queue {
  * @writeback: written to the configuration of blk
  * @pairs:     of queues that are in use, where a kind has pairs; net's control queue
  *	       changes it, without @lock
- * @inflight:  requests that workers have or will have; who takes the last one
- *		wakes vm->workers.idle
+ * @inflight:  requests that workers or the device's file have or will have; who
+ *		takes the last one wakes vm->workers.idle
  * @queues:    elements of @queue
  * @queue:     each NULL until set up for the first time, then there for good
  */
