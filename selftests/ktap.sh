@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # KTAP for tests in bash: source it, define functions test_NAME, and call
-# ktap_run PREFIX [NAME...].  A test is a subshell under set -e; what it prints
-# is shown if it fails.  If there is a function skip_NAME and it prints a reason,
+# ktap_run PREFIX [NAME...]; names may have the prefix that they have in the output.
+# A test is a subshell under set -e; what it prints is shown if it fails.  If there is a function skip_NAME and it prints a reason,
 # the test is skipped.
 
 same() { # same GOT WANTED [WHAT]
@@ -34,6 +34,7 @@ ktap_run() {
 	echo "KTAP version 1"
 	echo "1..$#"
 	for name; do
+		name=${name#"$prefix."}
 		number=$((number + 1))
 		why=$(! declare -F "skip_$name" >/dev/null || "skip_$name" || :)
 		if [ -n "$why" ]; then

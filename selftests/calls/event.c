@@ -1492,7 +1492,8 @@ static void wait_is_free(void)
 		sleep(1);
 		cost = thread_ns(vm->vcpu[1].thread) - before;
 		printf("# a second of WAIT takes %lu us\n", cost / 1000);
-		CHECK(cost < 2000000);
+		/* Polling takes all of it; a CPU that stands still, some ms. */
+		CHECK(cost < 100000000);
 		CHECK_EQ(host_raise(vm, 600), 0);
 		CHECK_WAKES(1, 0);
 		CHECK_EQ(next(), 600);
