@@ -41,13 +41,21 @@ ktap_run() {
 			echo "ok $number $prefix.$name # SKIP $why"
 			continue
 		fi
-		# Not in a condition: there set -e would not hold.
+		# Not in a condition: there set -e would not hold.  A process group of its own,
+		# so that nothing is left of it that would disturb the next ones.
+		set -m
 		( set -eEuo pipefail
+		  trap '' INT QUIT
 		  trap 'echo "failed: $BASH_COMMAND (line $LINENO)"' ERR
 		  "test_$name" ) >"$log" 2>&1 </dev/null &
+		set +m
 		if wait $!; then
 			echo "ok $number $prefix.$name"
 		else
+			for _ in {1..100}; do
+				kill -KILL -- -$! 2>/dev/null || break
+				sleep 0.1
+			done
 			sed 's/^/# /' "$log"
 			echo "not ok $number $prefix.$name"
 			failed=1
