@@ -275,8 +275,12 @@ void interrupts_destroy(struct interrupts *in);
 /** interrupts_route() - ROUTE with its 4 @args; from any thread */
 int64_t interrupts_route(struct interrupts *in, const uint64_t *args);
 
-/* ---- spec.c: NAME=WHAT[,OPTION] ------------------------------------------ */
+/* ---- spec.c: numbers, sizes, NAME=WHAT[,OPTION] -------------------------- */
 
+/** spec_number() - false if it is none; UINT64_MAX if it is that or more */
+bool spec_number(const char *text, uint64_t *number);
+/** spec_size() - of the guest's memory; NULL, or what is wrong with it */
+const char *spec_size(const char *text, uint64_t *bytes);
 /**
  * spec_name() - take a device's option apart
  * @form: what to say if it has not that form

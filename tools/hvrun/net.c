@@ -49,11 +49,9 @@ static const char *parse_mac(const char *text, uint8_t *mac)
 
 static const char *parse_queues(const char *text, unsigned int *queues)
 {
-	char *end;
-	unsigned long number = strtoul(text, &end, 10);
+	uint64_t number;
 
-	if (*text < '0' || *text > '9' || *end || !number ||
-	    number > NET_QUEUES_MAX)
+	if (!spec_number(text, &number) || !number || number > NET_QUEUES_MAX)
 		return "queues= is a number from 1 to 16";
 	*queues = number;
 	return NULL;
@@ -83,7 +81,7 @@ static const char *parse_options(struct net *net, char *what)
 
 static const char *parse_backend(struct net *net, char *what)
 {
-	char *end;
+	uint64_t number;
 
 	if (!strncmp(what, "tap:", 4) && what[4]) {
 		net->kind = NET_TAP;
@@ -96,13 +94,12 @@ static const char *parse_backend(struct net *net, char *what)
 		return NULL;
 	}
 	if (!strncmp(what, "fd:", 3) && what[3] >= '0' && what[3] <= '9') {
-		unsigned long number = strtoul(what + 3, &end, 10);
-
 		net->kind = NET_FD;
-		net->fd = number;
-		if (*end || number <= STDERR_FILENO || number > 1000000)
+		if (!spec_number(what + 3, &number) ||
+		    number <= STDERR_FILENO || number > 1000000)
 			return "after fd: there has to be the number of a descriptor, "
 			       "3 or more, and then at most ,mac=ADDRESS";
+		net->fd = number;
 		return NULL;
 	}
 	net->kind = NET_USER;

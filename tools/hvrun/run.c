@@ -23,6 +23,8 @@
 /* How long a reader may take nothing of the output after we were told to stop. */
 #define DRAIN_TIMEOUT_MS 1000
 
+#define MANY_CPUS	 1000000 /* more than any host can */
+
 struct config {
 	uint64_t ram_bytes;
 	unsigned int cpus;
@@ -85,63 +87,24 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static uint64_t parse_size(const char *arg, struct argp_state *state)
-{
-	unsigned long long value;
-	uint64_t bytes, unit = 1;
-	char *end;
-
-	errno = 0;
-	value = strtoull(arg, &end, 10);
-	if (*arg < '0' || *arg > '9' || errno)
-		argp_error(state, "--mem %s: is no size; say for example 256M",
-			   arg);
-	if (*end == 'K' || *end == 'k')
-		unit = KIB;
-	else if (*end == 'M' || *end == 'm')
-		unit = MIB;
-	else if (*end == 'G' || *end == 'g')
-		unit = GIB;
-	if (end[unit != 1])
-		argp_error(state, "--mem %s: is no size; say for example 256M",
-			   arg);
-	if (__builtin_mul_overflow((uint64_t)value, unit, &bytes) ||
-	    bytes > (1ull << 52))
-		bytes = 1ull << 52; /* more than any host has: refused later */
-	if (bytes < RAM_MIN_BYTES)
-		argp_error(state,
-			   "--mem %s: is too little; at least 2M is needed%s",
-			   arg, unit == 1 ? " (and M means MiB)" : "");
-	if (bytes % (4 * KIB))
-		argp_error(state, "--mem %s: is no multiple of 4K", arg);
-	return bytes;
-}
-
-static unsigned int parse_cpus(const char *arg, struct argp_state *state)
-{
-	unsigned long value;
-	char *end;
-
-	errno = 0;
-	value = strtoul(arg, &end, 10);
-	if (*arg < '0' || *arg > '9' || *end || !value)
-		argp_error(state, "--cpus %s: is no number of CPUs", arg);
-	if (errno || value > 1000000)
-		return 1000000; /* refused later, with what the host can */
-	return value;
-}
-
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct config *config = state->input;
 	const char *mistake;
+	uint64_t number;
 
 	switch (key) {
 	case OPT_MEM:
-		config->ram_bytes = parse_size(arg, state);
+		mistake = spec_size(arg, &config->ram_bytes);
+		if (mistake)
+			argp_error(state, "--mem %s: %s", arg, mistake);
 		return 0;
 	case OPT_CPUS:
-		config->cpus = parse_cpus(arg, state);
+		if (!spec_number(arg, &number) || !number)
+			argp_error(state, "--cpus %s: is no number of CPUs",
+				   arg);
+		/* Too many are refused later, with what the host can. */
+		config->cpus = number < MANY_CPUS ? number : MANY_CPUS;
 		return 0;
 	case OPT_INITRD:
 		config->initrd = arg;

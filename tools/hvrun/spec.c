@@ -1,13 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What --disk, --net and --input have in common: NAME=WHAT, with options after
- * commas at the end of WHAT.
+ * What options say: numbers, sizes, and what --disk, --net and --input have in
+ * common, NAME=WHAT with options after commas at the end of WHAT.
  */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "hvrun.h"
+
+/* A size that no host has: refused later, with what it can have. */
+#define TOO_MUCH (1ull << 52)
+
+/* Digits only: no sign, no blank.  Return: what follows them, or NULL. */
+static const char *parse_digits(const char *text, uint64_t *number)
+{
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return NULL;
+	*number = strtoull(text, &end, 10); /* UINT64_MAX if it is too big */
+	return end;
+}
+
+bool spec_number(const char *text, uint64_t *number)
+{
+	const char *end = parse_digits(text, number);
+
+	return end && !*end;
+}
+
+const char *spec_size(const char *text, uint64_t *bytes)
+{
+	static const char *const no_size = "is no size; say for example 256M";
+	const char *end = parse_digits(text, bytes);
+	uint64_t unit = 1;
+
+	if (!end)
+		return no_size;
+	if (*end == 'K' || *end == 'k')
+		unit = KIB;
+	else if (*end == 'M' || *end == 'm')
+		unit = MIB;
+	else if (*end == 'G' || *end == 'g')
+		unit = GIB;
+	if (end[unit != 1])
+		return no_size;
+	if (__builtin_mul_overflow(*bytes, unit, bytes) || *bytes > TOO_MUCH)
+		*bytes = TOO_MUCH;
+	if (*bytes < RAM_MIN_BYTES)
+		return unit == 1
+			       ? "is too little; at least 2M is needed (and M means MiB)"
+			       : "is too little; at least 2M is needed";
+	if (*bytes % (4 * KIB))
+		return "is no multiple of 4K";
+	return NULL;
+}
 
 const char *spec_name(const char *spec, const char *form, char *name,
 		      char **what)
