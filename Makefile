@@ -28,6 +28,7 @@ help:
 	@echo 'make            modules, tools, eBPF tools and samples'
 	@echo 'make demo       set up, build, and run a guest on a real disk image'
 	@echo 'make test       set up, build, and run every test on Linux $(KERNELS)'
+	@echo 'make unit       unit tests and fuzzers, without a test host'
 	@echo 'make bench      count the host instructions of each call'
 	@echo 'make bench-guests  ... and of stock Linux guests, beside QEMU and vhost-net'
 	@echo 'make check      lint: compiler, sparse, checkpatch, clang-format, shellcheck'
@@ -100,6 +101,9 @@ demo:
 test:
 	@selftests/run-all $(KERNELS)
 
+unit:
+	@selftests/unit/run
+
 bench:
 	@selftests/bench/run
 
@@ -142,4 +146,4 @@ clean:
 	$(MAKE) -C samples clean
 	$(MAKE) -C selftests clean
 
-.PHONY: all help modules guest-module tools bpf samples selftests demo test bench bench-guests check host install clean
+.PHONY: all help modules guest-module tools bpf samples selftests demo test unit bench bench-guests check host install clean
