@@ -61,7 +61,10 @@ static enum hrtimer_restart timer_expires(struct hrtimer *hrtimer)
 			min(timer->unseen + 1, UNSEEN_MAX);
 	if (!timer->period)
 		return HRTIMER_NORESTART;
-	timer->skipped = timer->unseen < UNSEEN_MAX ? 0 : UNSEEN_PERIODS - 1;
+	/* Long periods cost nothing, and so many of them may be no time at all. */
+	timer->skipped = timer->unseen < UNSEEN_MAX ||
+			 timer->period > KTIME_MAX / UNSEEN_PERIODS ?
+			 0 : UNSEEN_PERIODS - 1;
 	hrtimer_add_expires(hrtimer, timer->skipped * timer->period);
 	return HRTIMER_RESTART;
 }
