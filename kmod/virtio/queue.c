@@ -163,8 +163,7 @@ static int chain_walk(struct hcall_queue *queue, const struct rings *rings,
 		i = 0;
 		flags = VRING_DESC_F_NEXT;
 	} while (flags & VRING_DESC_F_NEXT);
-	/* The answer's length has 32 bits. */
-	return chain->in > U32_MAX || chain->out > U32_MAX ? -EFAULT : 0;
+	return 0;
 }
 
 /*
@@ -191,6 +190,9 @@ static int queue_take_one(struct hcall_queue *queue, const struct rings *rings,
 					     (queue->size - 1)]))
 		return -EFAULT;
 	ret = chain_walk(queue, rings, chain, head);
+	/* The length of its answer has 32 bits. */
+	if (chain->in - in > U32_MAX || chain->out - out > U32_MAX)
+		ret = -EFAULT;
 	if (ret) {
 		chain->readable = readable;
 		chain->writable = writable;
