@@ -1293,6 +1293,65 @@ static void blk_workers(void)
 	teardown();
 }
 
+static void write_file(const char *name, const char *text)
+{
+	int fd = open(name, O_WRONLY);
+
+	NEED(fd >= 0 && write(fd, text, strlen(text)) > 0);
+	close(fd);
+}
+
+/* Kernel memory that is not given back for want of it, in KiB. */
+static long kernel_kib(void)
+{
+	FILE *from = fopen("/proc/meminfo", "r");
+	char line[128];
+	long kib = -1;
+
+	/* Each CPU has counted a little for itself. */
+	write_file("/proc/sys/vm/stat_refresh", "1");
+	NEED(from);
+	while (kib < 0 && fgets(line, sizeof(line), from))
+		sscanf(line, "SUnreclaim: %ld kB", &kib);
+	fclose(from);
+	NEED(kib >= 0);
+	return kib;
+}
+
+/*
+ * A request that workers have is gone from the host's memory when it is answered:
+ * so many at a time as there are descriptors, and not so many in a second.
+ */
+static void blk_memory(void)
+{
+	const int n = 480; /* fewer than what RCU takes for many */
+	struct piece piece[256];
+	struct queue q;
+	long before, more;
+
+	setup_disk(0);
+	q = start(BLK, 16, F_INDIRECT);
+	blk_head(HEAD, VIRTIO_BLK_T_IN, 3);
+	piece[0] = (struct piece)OUT(HEAD, 16);
+	for (int i = 0; i < 254; i++)
+		piece[1 + i] = (struct piece)IN(DATA + 2 * i, i < 253 ? 2 : 6);
+	piece[255] = (struct piece)IN(STATUS, 1);
+	before = kernel_kib();
+	for (int i = 0; i < n; i += 16) {
+		for (int k = 0; k < 16; k++)
+			put_indirect(&q, k * 0x1000, piece, 256);
+		CHECK_EQ(kick(&q), 0);
+		for (int k = 0; k < 16; k++)
+			CHECK_EQ(answer(&q).len, 513);
+		CHECK_EQ(*(uint8_t *)at(&vm, STATUS), VIRTIO_BLK_S_OK);
+	}
+	more = kernel_kib() - before;
+	printf("# %d requests, %ld KiB\n", n, more);
+	CHECK(more < 2048);
+	expect_sector(at(&vm, DATA), 3);
+	teardown();
+}
+
 static void blk_resize_to(uint64_t sectors)
 {
 	struct kvm_hcall_resize resize = { .class_id = HCALL_CLASS_BLOCK };
@@ -2103,14 +2162,6 @@ static void net_pipes(void)
 	teardown_pipes();
 }
 
-static void write_file(const char *name, const char *text)
-{
-	int fd = open(name, O_WRONLY);
-
-	NEED(fd >= 0 && write(fd, text, strlen(text)) > 0);
-	close(fd);
-}
-
 static void tap_up(void)
 {
 	struct ifreq req = { .ifr_name = "tap0",
@@ -2625,6 +2676,76 @@ static void net_pairs_wait(void)
 	CHECK_EQ(*(uint8_t *)at(&vm, ACK), VIRTIO_NET_OK);
 	CHECK_EQ(answer(&pair_rx[3]).len, HEADER + 100);
 	close(uffd);
+	teardown();
+	taps_teardown();
+}
+
+/*
+ * A frame that was too long for the buffer is lost; then the buffer is for that of
+ * another queue, also if nothing more comes to wake anybody.
+ */
+static void net_pairs_lost(void)
+{
+	setup_pairs();
+	for (int from = 0; from < PAIRS; from++) {
+		for (int to = 0; to < PAIRS; to++) {
+			uint32_t seed;
+
+			if (from == to)
+				continue;
+			pairs_start(MQ | CONTROL);
+			queue_arrives(from, 1000);
+			queue_arrives(from, 900);
+			seed = queue_arrives(to, 100);
+			usleep(10000);
+			put(&pair_rx[0],
+			    (struct piece[]){ IN(SLOT(0), HEADER + 300) }, 1);
+			CHECK_EQ(kick(&pair_rx[0]), 0);
+			CHECK_EQ(answer(&pair_rx[0]).len, HEADER + 100);
+			CHECK(is_frame(at(&vm, SLOT(0) + HEADER), 100, seed));
+		}
+	}
+	teardown();
+	taps_teardown();
+}
+
+/*
+ * What a tap has no room for leaves when it has some, by whichever queue.  Frames of
+ * the tap are kept by a qdisc that is plugged, and one at a time is all it has room
+ * for.
+ */
+static void net_pairs_full(void)
+{
+	int bytes = 64;
+
+	setup_pairs();
+	NEED(!system("modprobe -a dummy sch_ingress sch_plug cls_matchall "
+		     "act_mirred && ip link add full0 type dummy && "
+		     "ip link set full0 up && tc qdisc add dev tap0 ingress && "
+		     "tc filter add dev tap0 ingress matchall action mirred "
+		     "egress redirect dev full0"));
+	NEED(!ioctl(tap, TUNSETSNDBUF, &bytes));
+	for (int pairs = 1; pairs <= PAIRS; pairs += PAIRS - 1) {
+		pairs_start(MQ | CONTROL);
+		CHECK_EQ(set_pairs(pairs), VIRTIO_NET_OK);
+		memset(at(&vm, SLOT(8)), 0, HEADER);
+		frame_fill(100, 1);
+		memcpy(at(&vm, SLOT(8) + HEADER), frame_data, 100);
+		for (int i = 0; i < PAIRS; i++) {
+			NEED(!system("tc qdisc add dev full0 root plug"));
+			for (int k = 0; k < 2; k++)
+				put(&pair_tx[i],
+				    (struct piece[]){
+					    OUT(SLOT(8), HEADER + 100) },
+				    1);
+			CHECK_EQ(kick(&pair_tx[i]), 0);
+			CHECK_EQ(answer(&pair_tx[i]).len, 0);
+			usleep(20000);
+			CHECK(!answered(&pair_tx[i]));
+			NEED(!system("tc qdisc del dev full0 root"));
+			CHECK_EQ(answer(&pair_tx[i]).len, 0);
+		}
+	}
 	teardown();
 	taps_teardown();
 }
@@ -4147,6 +4268,7 @@ static const struct test tests[] = {
 	{ "virtio.blk_readonly", blk_readonly },
 	{ "virtio.blk_through", blk_through },
 	{ "virtio.blk_workers", blk_workers },
+	{ "virtio.blk_memory", blk_memory },
 	{ "virtio.blk_in_flight", blk_in_flight },
 	{ "virtio.blk_resize", blk_resize },
 	{ "virtio.blk_resize_in_flight", blk_resize_in_flight },
@@ -4160,6 +4282,8 @@ static const struct test tests[] = {
 	{ "virtio.net_commands", net_commands },
 	{ "virtio.net_offloads", net_offloads },
 	{ "virtio.net_pairs_wait", net_pairs_wait },
+	{ "virtio.net_pairs_lost", net_pairs_lost },
+	{ "virtio.net_pairs_full", net_pairs_full },
 	{ "virtio.net_pairs_change", net_pairs_change },
 	{ "virtio.indirect", indirect },
 	{ "virtio.interrupts", interrupts },
