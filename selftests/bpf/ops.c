@@ -622,21 +622,20 @@ static void start_queue(void)
 	CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, LATER_DISK, 15, 0, 0), 15);
 }
 
-/* A read of sector 3. */
-static void kick_read(uint16_t request)
+/* Sectors from 3 on, to or from RAM2. */
+static void kick_move(uint16_t request, uint32_t type, uint32_t sectors)
 {
 	struct virtio_blk_outhdr *head = at(&vm, RAM + 0x3000);
 	struct vring_desc *table = at(&vm, RAM);
 	struct vring_avail *avail = at(&vm, RAM + 0x1000);
+	uint16_t in = type == VIRTIO_BLK_T_IN ? VRING_DESC_F_WRITE : 0;
 
-	*head = (struct virtio_blk_outhdr){ .type = VIRTIO_BLK_T_IN,
-					    .sector = 3 };
+	*head = (struct virtio_blk_outhdr){ .type = type, .sector = 3 };
 	*(uint8_t *)at(&vm, RAM + 0x3010) = 0xee;
 	table[0] = (struct vring_desc){ RAM + 0x3000, sizeof(*head),
 					VRING_DESC_F_NEXT, 1 };
-	table[1] = (struct vring_desc){ RAM2, 512,
-					VRING_DESC_F_NEXT | VRING_DESC_F_WRITE,
-					2 };
+	table[1] = (struct vring_desc){ RAM2, sectors * 512,
+					VRING_DESC_F_NEXT | in, 2 };
 	table[2] =
 		(struct vring_desc){ RAM + 0x3010, 1, VRING_DESC_F_WRITE, 0 };
 	avail->ring[request % LATER_SIZE] = 0;
@@ -644,6 +643,11 @@ static void kick_read(uint16_t request)
 	*(volatile uint16_t *)&avail->idx = request + 1;
 	call(&vm, HCALL_VIRTIO_KICK, LATER_DISK, 0, 0,
 	     0); /* its result is changed */
+}
+
+static void kick_read(uint16_t request)
+{
+	kick_move(request, VIRTIO_BLK_T_IN, 1);
 }
 
 /* Return: its status, when the answer has come. */
@@ -696,6 +700,46 @@ static void answered_later(void)
 	}
 	detach(0);
 	CHECK_EQ(read_by_queue(2), VIRTIO_BLK_S_OK);
+	done();
+	remove_loop(name);
+}
+
+/* One that has moved less than was asked is no error: the rest follows. */
+static void shortened_later(void)
+{
+	uint8_t *data, *file;
+	char name[64];
+	int fd;
+
+	setup();
+	bpf->struct_ops.set0->classes = HCALL_CLASS_BIT(HCALL_CLASS_BLOCK);
+	load();
+	add_loop(name);
+	start_queue();
+	data = at(&vm, RAM2);
+	CHECK_EQ(attach(0, bpf->maps.set0), 0);
+	bpf->bss->set[0].arg_index = 3; /* how many sectors */
+	bpf->bss->set[0].arg = 2;
+	bpf->bss->nr_seen = 0;
+	memset(data, 0xee, 8 * 512);
+	kick_move(0, VIRTIO_BLK_T_IN, 6);
+	CHECK_EQ(read_answer(0), VIRTIO_BLK_S_OK);
+	for (int i = 0; i < 6; i++)
+		expect_sector(data + i * 512, 3 + i);
+	CHECK_EQ(data[6 * 512], 0xee);
+	CHECK_EQ(bpf->bss->nr_seen, 6);
+	for (int i = 0; i < 6; i++)
+		CHECK_EQ(seen(i)->args[1], 3 + i / 2 * 2);
+	for (int i = 0; i < 6 * 512; i++)
+		data[i] = i * 3 + (i >> 8);
+	kick_move(1, VIRTIO_BLK_T_OUT, 6);
+	CHECK_EQ(read_answer(1), VIRTIO_BLK_S_OK);
+	file = malloc(6 * 512);
+	fd = open(name, O_RDONLY);
+	NEED(file && fd >= 0 && pread(fd, file, 6 * 512, 3 * 512) == 6 * 512);
+	close(fd);
+	CHECK(!memcmp(data, file, 6 * 512));
+	free(file);
 	done();
 	remove_loop(name);
 }
@@ -1421,6 +1465,7 @@ static const struct test tests[] = {
 	{ "vms_come_and_go", vms_come_and_go },
 	{ "doors", doors },
 	{ "answered_later", answered_later },
+	{ "shortened_later", shortened_later },
 	{ "redirected_later", redirected_later },
 	{ "nonsense", nonsense },
 	{ "others_stay", others_stay },
