@@ -58,17 +58,11 @@ __attribute__((noreturn)) static void cannot_open(const struct disk *disk)
 	die("disk %s: %s: %s%s", disk->name, disk->path, strerror(errno), hint);
 }
 
-void disk_open(struct disk *disk)
+void disk_check_size(const struct disk *disk)
 {
-	int flags = disk->read_only ? O_RDONLY : O_RDWR;
 	struct stat st;
 	uint64_t bytes;
 
-	if (disk->direct)
-		flags |= O_DIRECT;
-	disk->fd = open(disk->path, flags | O_CLOEXEC | O_NONBLOCK);
-	if (disk->fd < 0)
-		cannot_open(disk);
 	if (fstat(disk->fd, &st) < 0)
 		cannot_open(disk);
 	if (S_ISREG(st.st_mode))
@@ -87,6 +81,18 @@ void disk_open(struct disk *disk)
 		    "fill it up with: truncate -s %%%u FILE",
 		    disk->name, disk->path, (unsigned long long)bytes,
 		    HCALL_SECTOR_BYTES, HCALL_SECTOR_BYTES);
+}
+
+void disk_open(struct disk *disk)
+{
+	int flags = disk->read_only ? O_RDONLY : O_RDWR;
+
+	if (disk->direct)
+		flags |= O_DIRECT;
+	disk->fd = open(disk->path, flags | O_CLOEXEC | O_NONBLOCK);
+	if (disk->fd < 0)
+		cannot_open(disk);
+	disk_check_size(disk);
 	if (flock(disk->fd, (disk->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) <
 	    0) {
 		if (errno == EWOULDBLOCK)

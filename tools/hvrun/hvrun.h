@@ -311,6 +311,8 @@ struct disk {
 /** disk_parse() - NAME=PATH[,ro][,direct]; NULL, or what is wrong with it */
 const char *disk_parse(const char *spec, struct disk **list);
 void disk_open(struct disk *disk);
+/** disk_check_size() - it can have changed since disk_open() */
+void disk_check_size(const struct disk *disk);
 
 struct console;
 

@@ -357,8 +357,10 @@ static double seconds_since(const struct timespec *start)
 
 static void add_devices(struct guest *guest, const struct config *config)
 {
-	for (struct disk *d = config->disks; d; d = d->next)
+	for (struct disk *d = config->disks; d; d = d->next) {
+		disk_check_size(d);
 		hcall_add_disk(guest->hcall_fd, d);
+	}
 	nets_add(guest->nets, guest->hcall_fd);
 	for (struct input *i = config->inputs; i; i = i->next)
 		hcall_add_input(guest->hcall_fd, i);
