@@ -171,6 +171,16 @@ static const struct argp argp = {
 
 /* ---- Signals ------------------------------------------------------------- */
 
+/* It does not end us, however early it comes: supervise() takes it. */
+static void hold_sigusr1(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 /* A signal that was ignored when we were started, as by nohup, stays ignored. */
 static int open_signals(void)
 {
@@ -407,6 +417,7 @@ int run_command(int argc, char **argv)
 	struct timespec start;
 	int outcome;
 
+	hold_sigusr1();
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &config);
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (struct disk *d = config.disks; d; d = d->next)
