@@ -748,7 +748,8 @@ static inline int64_t hcall_virtio_kick(uint32_t dev, uint32_t queue,
  * @gpa:    where to
  * @bytes:  how many; what is read in one call belongs together
  *
- * Return: 0; -HCALL_EINVAL: beyond its end; -HCALL_ENODEV, -HCALL_EFAULT.
+ * Return: 0; -HCALL_EINVAL: beyond its end; -HCALL_ENODEV, -HCALL_EFAULT,
+ * -HCALL_ENOMEM; -HCALL_EINTR: call again.
  */
 static inline int64_t hcall_virtio_config_read(uint32_t dev, uint32_t offset,
 					       hcall_gpa gpa, uint32_t bytes)
@@ -764,7 +765,7 @@ static inline int64_t hcall_virtio_config_read(uint32_t dev, uint32_t offset,
  * @bytes:  how many
  *
  * Return: 0; -HCALL_EINVAL: not a field that can be written, or not with this;
- * -HCALL_ENODEV, -HCALL_EFAULT.
+ * -HCALL_ENODEV, -HCALL_EFAULT, -HCALL_ENOMEM; -HCALL_EINTR: call again.
  */
 static inline int64_t hcall_virtio_config_write(uint32_t dev, uint32_t offset,
 						hcall_gpa gpa, uint32_t bytes)

@@ -395,8 +395,8 @@ static void vh_get(struct virtio_device *vdev, unsigned int offset, void *to,
 
 	guard(mutex)(&vh->config_lock);
 	if (bytes > vh->info.config_bytes ||
-	    hcall_virtio_config_read(vh->dev, offset, virt_to_phys(vh->config),
-				     bytes) < 0)
+	    again(hcall_virtio_config_read(vh->dev, offset,
+					   virt_to_phys(vh->config), bytes)) < 0)
 		memset(to, 0, bytes);
 	else
 		memcpy(to, vh->config, bytes);
@@ -411,8 +411,8 @@ static void vh_set(struct virtio_device *vdev, unsigned int offset,
 	if (bytes > vh->info.config_bytes)
 		return;
 	memcpy(vh->config, from, bytes);
-	hcall_virtio_config_write(vh->dev, offset, virt_to_phys(vh->config),
-				  bytes);
+	again(hcall_virtio_config_write(vh->dev, offset, virt_to_phys(vh->config),
+					bytes));
 }
 
 static u8 vh_get_status(struct virtio_device *vdev)
