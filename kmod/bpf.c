@@ -347,7 +347,7 @@ static s64 ops_call(struct hcall_call *call)
 	u32 asked = 0;
 	int verdict, idx;
 	u64 number;
-	s64 result;
+	s64 result, told;
 
 	call->asking = true;
 	call->delayed_ns = 0;
@@ -376,6 +376,7 @@ static s64 ops_call(struct hcall_call *call)
 		}
 		/* A program's answer counts as a service's. */
 		hcall_count(call, result);
+		call->by_program = true;
 	}
 	if (!asked)
 		return result;
@@ -386,7 +387,10 @@ static s64 ops_call(struct hcall_call *call)
 		return result;
 	}
 
-	return ops_tell(call, result, asked, number);
+	told = ops_tell(call, result, asked, number);
+	if (unlikely(told != result))
+		call->by_program = true;
+	return told;
 }
 
 /**

@@ -350,6 +350,7 @@ enum hcall_after {
  * @later:       IN: this is the one of a struct hcall_later; HCALL_DEFER means
  *		 that its @done will be called
  * @asking:      for BPF programs, see bpf.c: enter() is being called
+ * @by_program:  OUT, false before: the result is a BPF program's, not a service's
  * @args:        the guest's arguments: copied, never validated
  * @segments:    the memory, where the arguments can only say where it begins;
  *		 NULL: it is in one piece
@@ -369,6 +370,7 @@ struct hcall_call {
 	bool nowait;
 	bool later;
 	bool asking;
+	bool by_program;
 	u64 args[4];
 	const struct hcall_segments *segments;
 	u32 queue;

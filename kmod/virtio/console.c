@@ -21,6 +21,7 @@ static s64 console_move(struct hcall_queue *queue, struct hcall_chain *chain,
 	len = min(len, HCALL_CONSOLE_MAX_BYTES);
 	call->nr = out ? HCALL_CONSOLE_WRITE : HCALL_CONSOLE_READ;
 	call->after = HCALL_AFTER_RETURN;
+	call->by_program = false;
 	call->bytes = 0;
 	call->args[0] = queue->front->unit;
 	hcall_chain_memory(chain, out ? ITER_SOURCE : ITER_DEST, offset, len,
@@ -60,7 +61,7 @@ static s64 console_transmit(struct hcall_queue *queue, struct hcall_chain *chain
 	while (queue->done < chain->out) {
 		ret = console_move(queue, chain, call, queue->done,
 				   chain->out - queue->done);
-		if (ret == -HCALL_EAGAIN || ret == -HCALL_EINTR ||
+		if (hcall_no_room(queue->front, call, ret) || ret == -HCALL_EINTR ||
 		    ret == -HCALL_EFAULT || ret == HCALL_DEFER)
 			return ret;
 		if (ret <= 0)

@@ -39,7 +39,7 @@ static s64 input_request(struct hcall_queue *queue, struct hcall_chain *chain,
 		return ret;
 	/* A light that cannot be lit stays dark. */
 	if (!events)
-		return ret == -HCALL_EAGAIN ? ret : 0;
+		return hcall_no_room(queue->front, call, ret) ? ret : 0;
 	/* Who denies events, or has gone, has none. */
 	return ret > 0 && ret <= len ? ret * bytes : -HCALL_EAGAIN;
 }

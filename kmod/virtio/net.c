@@ -58,6 +58,7 @@ static s64 net_call(struct hcall_front *front, struct hcall_call *call, u32 nr,
 {
 	call->nr = nr;
 	call->after = HCALL_AFTER_RETURN;
+	call->by_program = false;
 	call->bytes = 0;
 	call->args[0] = front->unit;
 	call->args[1] = a;
@@ -78,7 +79,7 @@ static s64 net_transmit(struct hcall_queue *queue, struct hcall_chain *chain,
 	call->queue = queue->index / 2;
 	ret = net_call(queue->front, call, HCALL_NET_SEND, gpa, chain->out,
 		       HCALL_NOWAIT);
-	if (ret == -HCALL_EAGAIN || ret == -HCALL_EINTR ||
+	if (hcall_no_room(queue->front, call, ret) || ret == -HCALL_EINTR ||
 	    ret == -HCALL_EFAULT || ret == HCALL_DEFER)
 		return ret;
 	/* A frame that cannot be sent is lost, as on any wire. */
@@ -178,7 +179,7 @@ static s64 net_set_offloads(struct hcall_front *front, struct hcall_call *call,
 		return -HCALL_EINVAL;
 	features = (features & ~(u64)NET_GUEST_OFFLOADS) | offloads;
 	ret = net_call(front, call, HCALL_NET_FEATURES, features, 0, 0);
-	return ret == -HCALL_EAGAIN && call->vcpu ? -HCALL_EINTR : ret;
+	return hcall_no_room(front, call, ret) && call->vcpu ? -HCALL_EINTR : ret;
 }
 
 static s64 net_obey(struct hcall_queue *queue, struct hcall_call *call,
@@ -216,7 +217,8 @@ static s64 net_control(struct hcall_queue *queue, struct hcall_chain *chain,
 		call->segments = NULL;
 		ret = net_obey(queue, call, &command, chain->out);
 	}
-	if (ret == -HCALL_EINTR || ret == -HCALL_EAGAIN || ret == HCALL_DEFER)
+	if (ret == -HCALL_EINTR || ret == HCALL_DEFER ||
+	    hcall_no_room(queue->front, call, ret))
 		return ret;
 	ack = ret < 0 ? VIRTIO_NET_ERR : VIRTIO_NET_OK;
 	hcall_chain_memory(chain, ITER_DEST, 0, sizeof(ack), call, &gpa);

@@ -186,6 +186,17 @@ struct hcall_virtio {
 extern const struct hcall_virtio hcall_virtio_blk, hcall_virtio_console,
 	hcall_virtio_rng, hcall_virtio_input, hcall_virtio_net;
 
+/*
+ * Has a call found no room that its queue can wait for?  The device tells of some, but
+ * nobody would if a program has said so, or has turned the call to another device.
+ */
+static inline bool hcall_no_room(const struct hcall_front *front,
+				 const struct hcall_call *call, s64 result)
+{
+	return result == -HCALL_EAGAIN && !call->by_program &&
+	       call->args[0] == front->unit;
+}
+
 static inline bool hcall_front_has(const struct hcall_front *front,
 				   unsigned int feature)
 {

@@ -3,6 +3,7 @@
  * Sets of BPF programs (struct hcall_ops): who is asked, in which order, what
  * they can do to a call, what they cannot, and how they come and go.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -600,26 +601,29 @@ static void remove_loop(const char *name)
 	NEED(!system(command));
 }
 
-static void start_queue(void)
+static void start_queue_of(uint32_t dev, uint32_t index)
 {
 	struct hcall_virtio_queue *queue = at(&vm, RAM2);
 
 	for (uint32_t bits = 1; bits <= 3; bits = bits * 2 + 1)
-		CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, LATER_DISK, bits, 0, 0),
-			 bits);
-	CHECK_EQ(call(&vm, HCALL_VIRTIO_FEATURES, LATER_DISK, 1ull << 32, 0, 0),
-		 0);
-	CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, LATER_DISK, 11, 0, 0), 11);
+		CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, dev, bits, 0, 0), bits);
+	CHECK_EQ(call(&vm, HCALL_VIRTIO_FEATURES, dev, 1ull << 32, 0, 0), 0);
+	CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, dev, 11, 0, 0), 11);
 	*queue = (struct hcall_virtio_queue){ .size = LATER_SIZE,
 					      .channel = 600,
 					      .desc = RAM,
 					      .driver = RAM + 0x1000,
 					      .device = RAM + 0x2000 };
 	memset(at(&vm, RAM), 0, 0x4000);
-	CHECK_EQ(call(&vm, HCALL_VIRTIO_QUEUE, LATER_DISK, 0, RAM2,
-		      sizeof(*queue)),
-		 0);
-	CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, LATER_DISK, 15, 0, 0), 15);
+	CHECK_EQ(
+		call(&vm, HCALL_VIRTIO_QUEUE, dev, index, RAM2, sizeof(*queue)),
+		0);
+	CHECK_EQ(call(&vm, HCALL_VIRTIO_STATUS, dev, 15, 0, 0), 15);
+}
+
+static void start_queue(void)
+{
+	start_queue_of(LATER_DISK, 0);
 }
 
 /* Sectors from 3 on, to or from RAM2. */
@@ -797,6 +801,77 @@ static void redirected_later(void)
 	NEED(!system("dmsetup remove --noudevsync hcall-ops"));
 	remove_loop(other);
 	remove_loop(name);
+}
+
+/*
+ * What a program does not let out now is lost: its queue goes on, as nobody would
+ * tell when there is room.
+ */
+static void denied_in_queue(void)
+{
+	static const uint32_t classes[] = { HCALL_CLASS_CONSOLE,
+					    HCALL_CLASS_NET };
+
+	for (int i = 0; i < 2; i++) {
+		uint32_t dev = HCALL_VIRTIO_DEV(classes[i], 0);
+		struct kvm_hcall_add add = { .class_id = classes[i],
+					     .name = "d",
+					     .mac = { i ? 2 : 0 },
+					     .mtu = i ? 1500 : 0 };
+		volatile struct vring_used *used;
+		struct vring_avail *avail;
+		int in[2], out[2], full[2];
+		char data[100] = {};
+
+		setup();
+		bpf->struct_ops.set0->classes = HCALL_CLASS_BIT(classes[i]);
+		load();
+		NEED(!pipe2(in, i ? O_DIRECT : 0) &&
+		     !pipe2(out, i ? O_DIRECT : 0) &&
+		     !pipe2(full, O_NONBLOCK | (i ? O_DIRECT : 0)));
+		add.fd = out[1];
+		add.fd_in = in[0];
+		CHECK_EQ(vm_add_device(&vm, &add), 0);
+		add.fd = full[1];
+		add.name[0]++;
+		CHECK_EQ(vm_add_device(&vm, &add), 1);
+		while (write(full[1], data, sizeof(data)) > 0)
+			;
+		start_queue_of(dev, 1);
+		avail = at(&vm, RAM + 0x1000);
+		used = at(&vm, RAM + 0x2000);
+		*(struct vring_desc *)at(&vm, RAM) =
+			(struct vring_desc){ RAM2, 72, 0, 0 };
+		memset(at(&vm, RAM2), 0, 72);
+		CHECK_EQ(attach(0, bpf->maps.set0), 0);
+		for (int k = 0; k < 6; k++) {
+			/* Now, not now: denied, answered, or changed later. */
+			bpf->bss->set[0].verdict =
+				k == 1 ? -HCALL_EAGAIN : k == 3;
+			bpf->bss->set[0].set_result = k == 3;
+			bpf->bss->set[0].result = -HCALL_EAGAIN;
+			bpf->bss->set[0].change = k == 5;
+			bpf->bss->set[0].changed = -HCALL_EAGAIN;
+			*(volatile uint16_t *)&avail->idx = k + 1;
+			CHECK_EQ(call(&vm, HCALL_VIRTIO_KICK, dev, 1, 0, 0), 0);
+			CHECK_EQ(used->idx, k + 1);
+			if (k == 1 || k == 3)
+				continue;
+			CHECK_EQ(read(out[0], data, sizeof(data)), i ? 60 : 72);
+		}
+		/* Nor is the room of another device this one's. */
+		bpf->bss->set[0].change = 0;
+		bpf->bss->set[0].arg = 1;
+		*(volatile uint16_t *)&avail->idx = 7;
+		CHECK_EQ(call(&vm, HCALL_VIRTIO_KICK, dev, 1, 0, 0), 0);
+		CHECK_EQ(used->idx, 7);
+		done();
+		for (int k = 0; k < 2; k++) {
+			close(in[k]);
+			close(out[k]);
+			close(full[k]);
+		}
+	}
 }
 
 /* ---- Who does wrong ------------------------------------------------------------- */
@@ -1467,6 +1542,7 @@ static const struct test tests[] = {
 	{ "answered_later", answered_later },
 	{ "shortened_later", shortened_later },
 	{ "redirected_later", redirected_later },
+	{ "denied_in_queue", denied_in_queue },
 	{ "nonsense", nonsense },
 	{ "others_stay", others_stay },
 	{ "fail_closed", fail_closed },
