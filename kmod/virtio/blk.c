@@ -62,6 +62,7 @@ static s64 blk_transfer(struct hcall_queue *queue, struct hcall_chain *chain,
 	u64 offset = out ? sizeof(struct virtio_blk_outhdr) : 0;
 	u64 end = out ? chain->out : chain->in - 1;
 	u64 gpa, sectors;
+	bool leaves;
 	s64 ret;
 
 	if (end == offset || (end - offset) % HCALL_SECTOR_BYTES)
@@ -71,6 +72,8 @@ static s64 blk_transfer(struct hcall_queue *queue, struct hcall_chain *chain,
 		call->later = false;
 	if (call->later)
 		container_of(call, struct hcall_later, call)->key = sector;
+	/* So long a one is for a worker: the vCPU that had to begin it can leave. */
+	leaves = call->vcpu && end - offset > HCALL_KICK_BYTES;
 	sector += done;
 	offset += done * HCALL_SECTOR_BYTES;
 	while (offset < end) {
@@ -88,6 +91,8 @@ static s64 blk_transfer(struct hcall_queue *queue, struct hcall_chain *chain,
 		offset += ret * HCALL_SECTOR_BYTES;
 		if (offset < end && !blk_goes_on(queue))
 			return -HCALL_EIO;
+		if (offset < end && leaves && signal_pending(current))
+			return -HCALL_EINTR;
 		cond_resched();
 	}
 	call->segments = NULL;

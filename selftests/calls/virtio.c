@@ -1301,6 +1301,49 @@ static void write_file(const char *name, const char *text)
 	close(fd);
 }
 
+static void blk_resize_to(uint64_t sectors)
+{
+	struct kvm_hcall_resize resize = { .class_id = HCALL_CLASS_BLOCK };
+
+	NEED(!truncate(path, sectors * 512));
+	NEED(!ioctl(vm.hcall, KVM_HCALL_RESIZE, &resize));
+}
+
+/*
+ * Of more and longer requests than workers may have one is the vCPU's, which can be
+ * interrupted all the same.
+ */
+static void blk_long(void)
+{
+	const uint64_t bytes = RAM2_BYTES;
+	struct vcpu *vcpu = &vm.vcpu[1];
+	struct piece piece[256];
+	struct queue q;
+
+	setup_disk(0);
+	blk_resize_to(254 * bytes / 512);
+	q = start(BLK, 1, F_INDIRECT);
+	blk_head(HEAD, VIRTIO_BLK_T_IN, 0);
+	piece[0] = (struct piece)OUT(HEAD, 16);
+	for (int i = 0; i < 254; i++)
+		piece[1 + i] = (struct piece)IN(RAM2, bytes);
+	piece[255] = (struct piece)IN(STATUS, 1);
+	for (int i = 0; i < MAX_VCPUS; i++) {
+		put_indirect(&q, 0, piece, 256);
+		CHECK_EQ(kick(&q), 0);
+	}
+	put_indirect(&q, 0, piece, 256);
+	call_start(vcpu, HCALL_VIRTIO_KICK, BLK, 0, 0, 0);
+	usleep(30000);
+	call_interrupt(vcpu);
+	CHECK_EQ(call_run(vcpu), -HCALL_EINTR);
+	/* None of them is kept for long by what it has begun. */
+	CHECK_EQ(status(BLK, 0), 0);
+	q = start(BLK, 8, 0);
+	blk_works(&q);
+	teardown();
+}
+
 /* Kernel memory that is not given back for want of it, in KiB. */
 static long kernel_kib(void)
 {
@@ -1350,14 +1393,6 @@ static void blk_memory(void)
 	CHECK(more < 2048);
 	expect_sector(at(&vm, DATA), 3);
 	teardown();
-}
-
-static void blk_resize_to(uint64_t sectors)
-{
-	struct kvm_hcall_resize resize = { .class_id = HCALL_CLASS_BLOCK };
-
-	NEED(!truncate(path, sectors * 512));
-	NEED(!ioctl(vm.hcall, KVM_HCALL_RESIZE, &resize));
 }
 
 static void expect_capacity(uint64_t sectors)
@@ -4268,6 +4303,7 @@ static const struct test tests[] = {
 	{ "virtio.blk_readonly", blk_readonly },
 	{ "virtio.blk_through", blk_through },
 	{ "virtio.blk_workers", blk_workers },
+	{ "virtio.blk_long", blk_long },
 	{ "virtio.blk_memory", blk_memory },
 	{ "virtio.blk_in_flight", blk_in_flight },
 	{ "virtio.blk_resize", blk_resize },
