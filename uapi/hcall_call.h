@@ -696,7 +696,8 @@ static inline int64_t hcall_virtio_status(uint32_t dev, uint32_t status)
  * @dev:      HCALL_VIRTIO_DEV() or HCALL_VIRTIO_RNG
  * @features: of those that are offered, with VERSION_1
  *
- * After DRIVER, before FEATURES_OK.
+ * After DRIVER, before FEATURES_OK.  In 32-bit mode VERSION_1 is too much for a
+ * register: make the call by hcall_batch().
  *
  * Return: 0; -HCALL_EINVAL, -HCALL_ENODEV; -HCALL_EINTR: call again.
  */
