@@ -448,8 +448,11 @@ static long vm_ioctl(struct file *file, unsigned int command, unsigned long arg)
 	    copy_to_user(user, &argument, size))
 		return -EFAULT;
 
-	scoped_guard(mutex, &vm->lock)
-		ret = vm_command(vm, command, &argument);
+	/* Who has it may wait for memory of another process, or for storage. */
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
+	ret = vm_command(vm, command, &argument);
+	mutex_unlock(&vm->lock);
 
 	if (!ret && (_IOC_DIR(command) & _IOC_READ) &&
 	    copy_to_user(user, &argument, size))

@@ -6,10 +6,14 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -434,6 +438,102 @@ static void stats(void)
 	vm_free(&vm);
 }
 
+/* A page that comes when late_comes() is called. */
+struct late {
+	int fd;
+	void *page;
+};
+
+static void late_new(struct late *late)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	late->fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	late->page = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	NEED(late->fd >= 0 && late->page != MAP_FAILED);
+	reg.range.start = (uintptr_t)late->page;
+	reg.range.len = 2 * 4096;
+	NEED(!ioctl(late->fd, UFFDIO_API, &api));
+	NEED(!ioctl(late->fd, UFFDIO_REGISTER, &reg));
+}
+
+/* Until somebody wants it. */
+static void late_wait(struct late *late)
+{
+	struct uffd_msg msg;
+
+	NEED(read(late->fd, &msg, sizeof(msg)) == sizeof(msg));
+}
+
+static void late_comes(struct late *late)
+{
+	struct uffdio_zeropage zero = { .range = { (uintptr_t)late->page,
+						   2 * 4096 } };
+
+	NEED(!ioctl(late->fd, UFFDIO_ZEROPAGE, &zero));
+	close(late->fd);
+}
+
+/* ADD of a keyboard whose description comes late; in a thread. */
+struct slow_add {
+	struct kvm_hcall_add *add;
+	int ret;
+};
+
+static void *slow_add(void *arg)
+{
+	struct slow_add *slow = arg;
+
+	slow->ret = vm_add_device(&vm, slow->add);
+	return NULL;
+}
+
+/* Who waits for an ioctl of another process, which hangs, can be killed. */
+static void killed_waiting(void)
+{
+	struct kvm_hcall_stats stats = { 0 };
+	struct kvm_hcall_add add = { .class_id = HCALL_CLASS_INPUT,
+				     .name = "late",
+				     .fd = -1 };
+	struct slow_add slow = { &add, 1 };
+	struct late late;
+	pthread_t thread;
+	int p[2], status = 0;
+	pid_t pid, ended = 0;
+
+	NEED(!pipe(p));
+	vm_new(&vm);
+	vm_bind(&vm);
+	late_new(&late);
+	add.fd_in = p[0];
+	add.input = (uintptr_t)late.page;
+	NEED(!pthread_create(&thread, NULL, slow_add, &slow));
+	late_wait(&late);
+	pid = fork();
+	NEED(pid >= 0);
+	if (!pid) {
+		ioctl(vm.hcall, KVM_HCALL_STATS, &stats);
+		_exit(0);
+	}
+	usleep(200000);
+	CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
+	NEED(!kill(pid, SIGKILL));
+	for (int i = 0; i < 50 && !ended; i++) {
+		usleep(100000);
+		ended = waitpid(pid, &status, WNOHANG);
+	}
+	late_comes(&late);
+	NEED(!pthread_join(thread, NULL));
+	CHECK_EQ(ended, pid);
+	CHECK(WIFSIGNALED(status));
+	CHECK_EQ(slow.ret, 0);
+	close(p[0]);
+	close(p[1]);
+	vm_free(&vm);
+}
+
 static const struct test tests[] = {
 	{ "host.unbound", unbound },
 	{ "host.bind", binds },
@@ -447,6 +547,7 @@ static const struct test tests[] = {
 	{ "host.forked", forked },
 	{ "host.dirty_ring", dirty_ring },
 	{ "host.stats", stats },
+	{ "host.killed_waiting", killed_waiting },
 };
 
 KTAP_MAIN(tests)
