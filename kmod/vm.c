@@ -427,6 +427,19 @@ static long vm_command(struct hcall_vm *vm, unsigned int command,
 	}
 }
 
+/*
+ * The command was done, but its answer cannot be told: the memory for it was there
+ * and has gone.  A device whose number nobody knows goes, too.
+ */
+static void vm_undo(struct hcall_vm *vm, unsigned int command,
+		    const union vm_argument *argument)
+{
+	if (command == KVM_HCALL_ADD)
+		vm_remove(vm, &(struct kvm_hcall_remove){
+				      .class_id = argument->add.class_id,
+				      .unit = argument->add.unit });
+}
+
 static long vm_ioctl(struct file *file, unsigned int command, unsigned long arg)
 {
 	struct hcall_vm *vm = file->private_data;
@@ -452,11 +465,12 @@ static long vm_ioctl(struct file *file, unsigned int command, unsigned long arg)
 	if (mutex_lock_killable(&vm->lock))
 		return -EINTR;
 	ret = vm_command(vm, command, &argument);
-	mutex_unlock(&vm->lock);
-
 	if (!ret && (_IOC_DIR(command) & _IOC_READ) &&
-	    copy_to_user(user, &argument, size))
-		return -EFAULT;
+	    copy_to_user(user, &argument, size)) {
+		vm_undo(vm, command, &argument);
+		ret = -EFAULT;
+	}
+	mutex_unlock(&vm->lock);
 	return ret;
 }
 

@@ -534,6 +534,42 @@ static void killed_waiting(void)
 	vm_free(&vm);
 }
 
+/* The memory for an answer goes while the device is made: so does the device. */
+static void answer_lost(void)
+{
+	struct kvm_hcall_add *add = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+					 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct slow_add slow = { add, 1 };
+	struct kvm_hcall_add kept;
+	struct late late;
+	pthread_t thread;
+	int p[2];
+
+	NEED(add != MAP_FAILED && !pipe(p));
+	vm_new(&vm);
+	vm_bind(&vm);
+	late_new(&late);
+	add->class_id = HCALL_CLASS_INPUT;
+	strcpy(add->name, "late");
+	add->fd = -1;
+	add->fd_in = p[0];
+	add->input = (uintptr_t)late.page;
+	kept = *add;
+	NEED(!pthread_create(&thread, NULL, slow_add, &slow));
+	late_wait(&late);
+	NEED(!mprotect(add, 4096, PROT_READ));
+	late_comes(&late);
+	NEED(!pthread_join(thread, NULL));
+	CHECK_EQ(slow.ret, -EFAULT);
+	CHECK_EQ(call(&vm, HCALL_INPUT_READ, 0, RAM, 1, HCALL_NOWAIT),
+		 -HCALL_ENODEV);
+	CHECK_EQ(vm_add_device(&vm, &kept), 0);
+	munmap(add, 4096);
+	close(p[0]);
+	close(p[1]);
+	vm_free(&vm);
+}
+
 static const struct test tests[] = {
 	{ "host.unbound", unbound },
 	{ "host.bind", binds },
@@ -548,6 +584,7 @@ static const struct test tests[] = {
 	{ "host.dirty_ring", dirty_ring },
 	{ "host.stats", stats },
 	{ "host.killed_waiting", killed_waiting },
+	{ "host.answer_lost", answer_lost },
 };
 
 KTAP_MAIN(tests)

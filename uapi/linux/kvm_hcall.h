@@ -8,8 +8,10 @@
  * on; devices are added after it, a policy may be set before.
  *
  * Every structure starts with a flags word; unknown flags and reserved fields
- * that are not 0 are -EINVAL, an unknown command is -ENOTTY.  After BIND the
- * ioctls are for the process that made it; for another they are -EIO.
+ * that are not 0 are -EINVAL, memory that is not there, or not writable where a
+ * structure has an OUT, is -EFAULT, an unknown command is -ENOTTY.  After BIND the
+ * ioctls are for the process that made it; for another they are -EIO.  Whatever the
+ * error, nothing has changed.
  */
 #ifndef _UAPI_LINUX_KVM_HCALL_H
 #define _UAPI_LINUX_KVM_HCALL_H
