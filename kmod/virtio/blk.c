@@ -212,8 +212,15 @@ static s64 blk_answer(struct hcall_queue *queue, struct hcall_chain *chain,
 	case VIRTIO_BLK_T_FLUSH:
 		return blk_flush(queue, call);
 	case VIRTIO_BLK_T_DISCARD:
-	case VIRTIO_BLK_T_WRITE_ZEROES:
 		return blk_ranges(queue, chain, call, type);
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		/* A write, too; what was discarded may be anything. */
+		if (call->nowait && blk_through(queue->front))
+			return HCALL_DEFER;
+		ret = blk_ranges(queue, chain, call, type);
+		if (!ret && blk_through(queue->front))
+			ret = blk_flush(queue, call);
+		return ret;
 	case VIRTIO_BLK_T_GET_ID:
 		return blk_id(queue, chain, call);
 	default:

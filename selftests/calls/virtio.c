@@ -1180,7 +1180,8 @@ static void blk_through(void)
 		{ BIT(VIRTIO_BLK_F_CONFIG_WCE) | BIT(VIRTIO_BLK_F_FLUSH), 0,
 		  2 },
 	};
-	struct piece data = OUT(DATA, 512);
+	struct virtio_blk_discard_write_zeroes range = { 9, 1, 0 };
+	struct piece data = OUT(DATA, 512), zeroes = OUT(DATA, 16);
 
 	setup_disk(0);
 	for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -1197,6 +1198,11 @@ static void blk_through(void)
 			 VIRTIO_BLK_S_OK);
 		CHECK_EQ(vm_stats(&vm, HCALL_CLASS_BLOCK).calls - before,
 			 rows[i].calls);
+		memcpy(at(&vm, DATA), &range, 16);
+		CHECK_EQ(blk(&q, VIRTIO_BLK_T_WRITE_ZEROES, 0, &zeroes, 1),
+			 VIRTIO_BLK_S_OK);
+		CHECK_EQ(vm_stats(&vm, HCALL_CLASS_BLOCK).calls - before,
+			 rows[i].calls * 2);
 	}
 	teardown();
 }
