@@ -138,7 +138,8 @@ static void slot_dirty(const struct kvm_memory_slot *slot, u64 gpa, u64 len)
 		return;
 	last = gpa_to_gfn(gpa + len - 1) - slot->base_gfn;
 	for (gfn = gpa_to_gfn(gpa) - slot->base_gfn; gfn <= last; gfn++)
-		set_bit_le(gfn, slot->dirty_bitmap);
+		set_bit_le(array_index_nospec(gfn, slot->npages),
+			   slot->dirty_bitmap);
 }
 
 /**

@@ -330,6 +330,7 @@ static long vm_raise(struct hcall_vm *vm, const struct kvm_hcall_raise *raise)
 static long vm_policy(struct hcall_vm *vm, const struct kvm_hcall_policy *policy)
 {
 	bool forward = policy->action == KVM_HCALL_FORWARD;
+	u32 class_id;
 
 	if (policy->flags || policy->reserved || policy->reserved2 ||
 	    policy->class_id > 255 || policy->action > KVM_HCALL_FORWARD)
@@ -341,8 +342,9 @@ static long vm_policy(struct hcall_vm *vm, const struct kvm_hcall_policy *policy
 		return -EINVAL;
 	if (vm->sealed)
 		return -EPERM;
-	WRITE_ONCE(vm->functions[policy->class_id], policy->functions);
-	WRITE_ONCE(vm->policy[policy->class_id], policy->action);
+	class_id = array_index_nospec(policy->class_id, ARRAY_SIZE(vm->policy));
+	WRITE_ONCE(vm->functions[class_id], policy->functions);
+	WRITE_ONCE(vm->policy[class_id], policy->action);
 	return 0;
 }
 

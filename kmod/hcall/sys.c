@@ -271,7 +271,8 @@ static s64 sys_exit(struct hcall_call *call)
 		return -HCALL_EOPNOTSUPP;
 	if (call->args[0] > HCALL_EXIT_PANIC || call->args[1] > 255)
 		return -HCALL_EINVAL;
-	call->exit_reason = call->args[0];
+	call->exit_reason = array_index_nospec(call->args[0],
+					       HCALL_EXIT_PANIC + 1);
 	call->exit_code = call->args[1];
 	call->after = HCALL_AFTER_EXIT;
 	return 0;
