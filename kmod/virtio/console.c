@@ -3,6 +3,7 @@
  * virtio-console (Virtual I/O Device 1.2, 5.3), one port: requests become READ and
  * WRITE of class console.
  */
+#include <linux/sched/signal.h>
 #include <linux/virtio_console.h>
 
 #include "../dispatch.h"
@@ -48,17 +49,21 @@ static s64 console_receive(struct hcall_queue *queue, struct hcall_chain *chain,
 }
 
 /*
- * What finds no room waits, from where it is.  Output that nobody takes any more
- * is gone.
+ * What finds no room waits, from where it is; so does what is too much for one
+ * kick, or is interrupted.  Output that nobody takes any more is gone.
  */
 static s64 console_transmit(struct hcall_queue *queue, struct hcall_chain *chain,
 			    struct hcall_call *call)
 {
+	u64 moved = 0;
 	s64 ret;
 
 	if (chain->in)
 		return -HCALL_EFAULT;
 	while (queue->done < chain->out) {
+		if (moved >= HCALL_KICK_BYTES ||
+		    (moved && signal_pending(current)))
+			return -HCALL_EINTR;
 		ret = console_move(queue, chain, call, queue->done,
 				   chain->out - queue->done);
 		if (hcall_no_room(queue->front, call, ret) || ret == -HCALL_EINTR ||
@@ -67,6 +72,7 @@ static s64 console_transmit(struct hcall_queue *queue, struct hcall_chain *chain
 		if (ret <= 0)
 			break;
 		queue->done += ret;
+		moved += ret;
 	}
 	queue->done = 0;
 	return 0;

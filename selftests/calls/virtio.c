@@ -30,6 +30,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -1676,6 +1677,50 @@ static void console_full(void)
 	CHECK_EQ(read(from_guest, got, sizeof(got)), 10);
 	CHECK(!memcmp(got, at(&vm, DATA), 10));
 	teardown_pipes();
+}
+
+/* A kick ends after 4 MiB also in the middle of a request, and goes on there. */
+static void console_big(void)
+{
+	const uint32_t piece = 3 << 20, pieces = 7, most = (4 << 20) + 65536;
+	char name[] = "/tmp/hcall-console-XXXXXX";
+	int fd = mkstemp(name), kicks = 0;
+	uint64_t bytes = 0, before;
+	struct piece all[7];
+	struct stat st;
+	struct queue tx;
+	uint8_t got;
+	int64_t ret;
+
+	NEED(fd >= 0 && !unlink(name));
+	NEED(!fcntl(fd, F_SETFL, O_APPEND));
+	setup();
+	CHECK_EQ(vm_add(&vm, HCALL_CLASS_CONSOLE, "con", fd, -1, 0), 0);
+	device_start(CONSOLE, 0);
+	tx = queue_new(CONSOLE, 1, 8);
+	device_go(CONSOLE);
+	fill_pattern(DATA, 0, piece);
+	for (uint32_t i = 0; i < pieces; i++)
+		all[i] = (struct piece)OUT(DATA, piece);
+	put(&tx, all, pieces);
+	do {
+		before = bytes;
+		ret = kick_flags(&tx, 0);
+		NEED(!fstat(fd, &st));
+		bytes = st.st_size;
+		CHECK(bytes - before <= most);
+		CHECK_EQ(answered(&tx), ret != -HCALL_EINTR);
+		kicks++;
+	} while (ret == -HCALL_EINTR);
+	CHECK_EQ(kick(&tx), 0);
+	CHECK(kicks >= 5);
+	CHECK_EQ(bytes, (uint64_t)pieces * piece);
+	for (uint64_t i = 0; i < bytes; i += 4099) {
+		NEED(pread(fd, &got, 1, i) == 1);
+		CHECK_EQ(got, pattern(i % piece));
+	}
+	teardown();
+	close(fd);
 }
 
 static void rng(void)
@@ -4327,6 +4372,7 @@ static const struct test tests[] = {
 	{ "virtio.blk_resize_in_flight", blk_resize_in_flight },
 	{ "virtio.console", console },
 	{ "virtio.console_full", console_full },
+	{ "virtio.console_big", console_big },
 	{ "virtio.rng", rng },
 	{ "virtio.input", input },
 	{ "virtio.net_pipes", net_pipes },
