@@ -446,7 +446,8 @@ void sleep_is_free(struct vm *vm)
 	uint64_t before = host_ns(CLOCK_PROCESS_CPUTIME_ID);
 
 	usleep(300000);
-	CHECK(host_ns(CLOCK_PROCESS_CPUTIME_ID) - before < 30000000);
+	/* Polling takes all of it; a CPU that stands still, some ms. */
+	CHECK(host_ns(CLOCK_PROCESS_CPUTIME_ID) - before < 150000000);
 	vm_slot(vm, 3, ROM, NULL, 0, 0);
 	vm_slot(vm, 3, ROM, vm->rom, ROM_BYTES, KVM_MEM_READONLY);
 }
