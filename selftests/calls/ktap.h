@@ -38,11 +38,11 @@ extern jmp_buf test_failed;
 		}                                                            \
 	} while (0)
 
-/* Ends the whole program: the test's own means are broken. */
+/* In any thread: the test's own means are broken. */
 #define NEED(cond)                                                    \
 	do {                                                          \
 		if (!(cond)) {                                        \
-			printf("Bail out! %s:%d: %s: %m\n", __FILE__, \
+			printf("# %s:%d: needed: %s: %m\n", __FILE__, \
 			       __LINE__, #cond);                      \
 			exit(1);                                      \
 		}                                                     \
