@@ -29,6 +29,7 @@ help:
 	@echo 'make demo       set up, build, and run a guest on a real disk image'
 	@echo 'make test       set up, build, and run every test on Linux $(KERNELS)'
 	@echo 'make unit       unit tests and fuzzers, without a test host'
+	@echo 'make prove      all proofs of address and ring arithmetic: minutes'
 	@echo 'make bench      count the host instructions of each call'
 	@echo 'make bench-guests  ... and of stock Linux guests, beside QEMU and vhost-net'
 	@echo 'make check      lint: compiler, sparse, checkpatch, clang-format, shellcheck'
@@ -104,6 +105,11 @@ test:
 unit:
 	@selftests/unit/run
 
+prove:
+	@selftests/setup unit
+	@$(MAKE) --no-print-directory -C selftests/unit prove.ll
+	@selftests/unit/prove selftests/unit/prove.ll
+
 bench:
 	@selftests/bench/run
 
@@ -146,4 +152,4 @@ clean:
 	$(MAKE) -C samples clean
 	$(MAKE) -C selftests clean
 
-.PHONY: all help modules guest-module tools bpf samples selftests demo test unit bench bench-guests check host install clean
+.PHONY: all help modules guest-module tools bpf samples selftests demo test unit prove bench bench-guests check host install clean

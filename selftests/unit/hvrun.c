@@ -651,6 +651,26 @@ static void one_kernel(void)
 	}
 }
 
+/* As high as it can be, and refused if the kernel is there. */
+static void test_initrd(void)
+{
+	const uint64_t place = (GUEST - INITRD_BYTES) & ~4095ull;
+	struct setup_header *h = (void *)(file + 0x1f1);
+
+	for (int delta = -2; delta <= 2; delta++) {
+		struct ram ram = ram_begin();
+		struct boot boot;
+
+		make(LINUX);
+		h->init_size = place - LOADED_AT + delta;
+		CHECK_EQ(load(&ram, &boot, FILE_BYTES, true), delta <= 0);
+		if (delta > 0)
+			CHECK(same(message, "initrd"));
+		else
+			check_initrd(&ram, &boot);
+	}
+}
+
 static void test_kernels(void)
 {
 	for (int i = 0; i < 6000; i++)
@@ -667,6 +687,7 @@ const struct test tests[] = {
 	{ "hvrun.ram", test_ram },
 	{ "hvrun.kernel", test_kernel },
 	{ "hvrun.kernel_edges", test_kernel_edges },
+	{ "hvrun.initrd", test_initrd },
 	{ "hvrun.kernels", test_kernels },
 };
 
