@@ -312,6 +312,10 @@ static void *vcpu_thread(void *arg)
 		vcpu->exits++;
 		if (ret == 0)
 			handle_exit(vcpu);
+		else if (errno == EAGAIN && !vcpu->id)
+			/* No CPU that waits to be started: KVM wants a thread. */
+			fail(vcpu, "KVM cannot start a thread: %s",
+			     strerror(errno));
 		else if (errno != EINTR && errno != EAGAIN)
 			fail(vcpu, "KVM_RUN: %s", strerror(errno));
 	}
