@@ -565,7 +565,7 @@ int hcall_sleep_until(struct hcall_sleepers *sleepers, struct hcall_call *call,
 void hcall_sleepers_init(struct hcall_sleepers *sleepers, struct hcall_vm *vm)
 {
 	sleepers->vm = vm;
-	xa_init(&sleepers->alarms);
+	xa_init_flags(&sleepers->alarms, XA_FLAGS_ACCOUNT);
 }
 
 /**
