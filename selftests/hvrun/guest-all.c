@@ -426,29 +426,42 @@ static void do_churn(const uint64_t *n)
 	churn(smp_id());
 }
 
+/* All of n[0] MiB of memory, from 4 MiB on, while the other CPUs are at work. */
+static void do_fill(const uint64_t *n)
+{
+	volatile uint8_t *page;
+
+	start_cpus(churn);
+	for (uint64_t i = 0; i < n[0] << 8; i++) {
+		page = (volatile uint8_t *)((4 << 20) + (i << 12));
+		*page = 1;
+	}
+	churn(smp_id());
+}
+
 /* ---- The command line ---------------------------------------------------- */
 
 static const struct {
 	const char *name;
 	void (*run)(const uint64_t *numbers);
 } commands[] = {
-	{ "args", do_args },	 { "arp", do_arp },
-	{ "churn", do_churn },	 { "copy", do_copy },
-	{ "count", do_count },	 { "disks", do_disks },
-	{ "echo", do_echo },	 { "events", do_events },
-	{ "frames", do_frames }, { "getc", do_getc },
-	{ "halt", do_halt },	 { "inputs", do_inputs },
-	{ "irq", do_irq },	 { "jump", do_jump },
-	{ "keys", do_keys },	 { "lights", do_lights },
-	{ "lines", do_lines },	 { "links", do_links },
-	{ "memmap", do_memmap }, { "nets", do_nets },
-	{ "off", do_off },	 { "panic", do_panic },
-	{ "putc", do_putc },	 { "reads", do_reads },
-	{ "reboot", do_reboot }, { "reboots", do_reboots },
-	{ "routes", do_routes }, { "size", do_size },
-	{ "sizes", do_sizes },	 { "smp", do_smp },
-	{ "spin", do_spin },	 { "triple", do_triple },
-	{ "udp", do_udp },
+	{ "args", do_args },	   { "arp", do_arp },
+	{ "churn", do_churn },	   { "copy", do_copy },
+	{ "count", do_count },	   { "disks", do_disks },
+	{ "echo", do_echo },	   { "events", do_events },
+	{ "fill", do_fill },	   { "frames", do_frames },
+	{ "getc", do_getc },	   { "halt", do_halt },
+	{ "inputs", do_inputs },   { "irq", do_irq },
+	{ "jump", do_jump },	   { "keys", do_keys },
+	{ "lights", do_lights },   { "lines", do_lines },
+	{ "links", do_links },	   { "memmap", do_memmap },
+	{ "nets", do_nets },	   { "off", do_off },
+	{ "panic", do_panic },	   { "putc", do_putc },
+	{ "reads", do_reads },	   { "reboot", do_reboot },
+	{ "reboots", do_reboots }, { "routes", do_routes },
+	{ "size", do_size },	   { "sizes", do_sizes },
+	{ "smp", do_smp },	   { "spin", do_spin },
+	{ "triple", do_triple },   { "udp", do_udp },
 };
 
 void _start(const struct hvm_start_info *start)
