@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# What of the kernel's memory is in use, before and after many rounds of something: less
+# than one object a round may be left behind.
+#
+# Objects of kmalloc() are counted by size, what is too large for a cache of theirs is in
+# SUnreclaim, and vmalloc()'s areas and the memory of per-CPU counters have figures of their
+# own.
+
+left_look() { # left_look FILE: what there is now
+	local cache
+	for cache in /sys/kernel/slab/kmalloc-*; do
+		# Without what CPUs keep at hand.
+		echo 1 >"$cache/shrink"
+	done
+	{
+		awk '/^kmalloc-/ { n = split($1, part, "-"); sum[part[n]] += $2 }
+			END { for (size in sum) print "kmalloc-" size, sum[size] }' /proc/slabinfo
+		echo "vmalloc $(wc -l </proc/vmallocinfo)"
+		awk '/^(Percpu|SUnreclaim):/ { print $1 $3, $2 }' /proc/meminfo
+	} | sort >"$1"
+}
+
+# How much more of each may be there: half an object of each round, but a kernel of which
+# nobody wants anything has that many more or less, too.
+left_margin() { # left_margin WHAT ROUNDS
+	local half=$(($2 / 2)) cpus
+	cpus=$(getconf _NPROCESSORS_CONF)
+	case $1 in
+	Percpu:kB)	echo $((half * cpus * 256 / 1024 + 64)) ;;
+	SUnreclaim:kB)	echo $((half * 16 + 1024)) ;;
+	*)		echo $((half > 64 ? half : 64)) ;;
+	esac
+}
+
+# What is let go of later (RCU, work) has some time for it.
+left_nothing() { # left_nothing BEFORE ROUNDS: look again, until it is as before
+	local before=$1 rounds=$2 try what was now grown
+	for try in {1..20}; do
+		left_look "$before.after"
+		grown=0
+		while read -r what was now; do
+			[ $((now - was)) -le "$(left_margin "$what" "$rounds")" ] || {
+				grown=1
+				[ "$try" != 20 ] || echo "$what: $was before, $now after $rounds rounds"
+			}
+		done < <(join "$before" "$before.after")
+		[ $grown != 0 ] || break
+		sleep 0.5
+	done
+	join "$before" "$before.after" | awk '{ printf "%s%s %+d", NR > 1 ? ", " : "", $1, $3 - $2 }
+		END { print "" }'
+	return $grown
+}
