@@ -7,8 +7,9 @@ KVER ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVER)/build
 
 # The kernel of the test host, and all kernels that 'make test' runs on.
-KERNEL ?= 6.12
-KERNELS ?= 6.12 7.2
+# HOST=kasan or kcsan is both, for a kernel that looks for errors.
+KERNEL ?= $(or $(HOST),6.12)
+KERNELS ?= $(or $(HOST),6.12 7.2)
 
 PREFIX ?= /usr/local
 BUILD := build
@@ -42,7 +43,8 @@ help:
 	@echo 'make install    module, tools, headers, man pages (PREFIX=, DESTDIR=)'
 	@echo 'make clean'
 	@echo
-	@echo 'KERNEL=6.12|7.2 is the kernel of the test host, KERNELS= those of make test.'
+	@echo 'KERNEL=6.12|7.2 is the kernel of the test host, KERNELS= those of make test;'
+	@echo 'HOST=kasan|kcsan is both: a kernel that looks for errors, see Documentation/testing.rst.'
 
 ifneq ($(wildcard $(KDIR)/Makefile),)
 modules:
