@@ -241,6 +241,8 @@ static void load(void)
 
 	module_fd = open(getenv("HCALL_KO"), O_RDONLY | O_CLOEXEC);
 	NEED(module_fd >= 0);
+	/* No instance is left of a test that has failed. */
+	start();
 	unload();
 	exhaust(&op);
 	CHECK_EQ(run_load(), 0);

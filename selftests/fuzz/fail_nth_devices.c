@@ -264,10 +264,10 @@ static int tap_open(bool vnet)
 	return fd;
 }
 
-static void add_tap(bool vnet)
+static void add_tap(bool vnet, int count)
 {
-	for (int i = 0; i < 3; i++)
-		taps[i] = tap_open(vnet);
+	for (int i = 0; i < TAPS; i++)
+		taps[i] = i < count ? tap_open(vnet) : -1;
 	add_net();
 	add.fd = taps[0];
 	add.fd_in = -1;
@@ -280,13 +280,13 @@ static void add_tap(bool vnet)
 void new_tap(void)
 {
 	instance_new();
-	add_tap(false);
+	add_tap(false, 1);
 }
 
 void new_vnet_tap(void)
 {
 	instance_new();
-	add_tap(true);
+	add_tap(true, 1);
 }
 
 static struct kvm_hcall_queues queues;
@@ -294,7 +294,7 @@ static struct kvm_hcall_queues queues;
 void new_taps(void)
 {
 	instance_new();
-	add_tap(true);
+	add_tap(true, TAPS);
 	memset(&queues, 0xff, sizeof(queues));
 	queues.flags = 0;
 	queues.count = 2;
@@ -306,7 +306,7 @@ void new_taps(void)
 void free_taps(void)
 {
 	instance_free();
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < TAPS; i++) {
 		if (taps[i] >= 0)
 			close(taps[i]);
 	}

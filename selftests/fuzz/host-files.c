@@ -120,7 +120,8 @@ static int open_disk(struct random *r, int flags)
 
 static int open_tap(struct random *r, int slot, bool vnet)
 {
-	int fd = open("/dev/net/tun",
+	bool macvtap = one_in(r, 6);
+	int fd = open(macvtap ? shared->macvtap : "/dev/net/tun",
 		      O_RDWR | O_CLOEXEC | (one_in(r, 4) ? 0 : O_NONBLOCK));
 	int bytes = one_in(r, 8) ? 10 : sizeof(struct hcall_net_header);
 	struct ifreq req = { .ifr_flags = one_in(r, 16) ? IFF_TUN : IFF_TAP };
@@ -134,9 +135,11 @@ static int open_tap(struct random *r, int slot, bool vnet)
 		req.ifr_flags |= IFF_NO_PI;
 	if (vnet)
 		req.ifr_flags |= IFF_VNET_HDR;
-	req.ifr_flags |= IFF_MULTI_QUEUE;
-	snprintf(req.ifr_name, IFNAMSIZ, "hf%d%c%u", slot, vnet ? 'v' : 'p',
-		 below(r, 3));
+	if (!macvtap) {
+		req.ifr_flags |= IFF_MULTI_QUEUE;
+		snprintf(req.ifr_name, IFNAMSIZ, "hf%d%c%u", slot,
+			 vnet ? 'v' : 'p', below(r, 3));
+	}
 	if (!ioctl(fd, TUNSETIFF, &req) && vnet)
 		ioctl(fd, TUNSETVNETHDRSZ, &bytes);
 	return fd;

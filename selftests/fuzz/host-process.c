@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,10 +44,14 @@ enum {
  * struct area - memory for an argument
  * @base: AREA_PAGES of it
  * @late: what comes to the pages from LATE on
+ * @fleeting: a page that another thread takes away at any time
+ * @kept: the same, for this thread
  */
 struct area {
 	uint8_t *base;
 	uint8_t late[2 * PAGE];
+	uint8_t *fleeting;
+	uint8_t *kept;
 };
 
 struct thread {
@@ -101,12 +106,19 @@ static void begin(struct thread *t, const char *doing)
 static void area_new(struct area *area)
 {
 	struct uffdio_register late = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fd = memfd_create("fleeting", MFD_CLOEXEC);
 
 	area->base = mmap(NULL, AREA_PAGES * PAGE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	NEED(area->base != MAP_FAILED);
 	NEED(!mprotect(area->base + EDGE * PAGE, PAGE, PROT_NONE));
 	NEED(!munmap(area->base + NOTHING * PAGE, PAGE));
+	NEED(fd >= 0 && !ftruncate(fd, PAGE));
+	area->kept =
+		mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	area->fleeting = mmap(NULL, PAGE, PROT_NONE, MAP_SHARED, fd, 0);
+	NEED(area->kept != MAP_FAILED && area->fleeting != MAP_FAILED);
+	close(fd);
 	late.range.start = (uintptr_t)area->base + LATE * PAGE;
 	late.range.len = 2 * PAGE;
 	if (process.late >= 0)
@@ -135,6 +147,13 @@ static void *place_fixed(struct area *area, const void *data, size_t bytes)
 	memcpy(begin, data, bytes);
 	mprotect(begin, 2 * PAGE, PROT_READ);
 	return begin;
+}
+
+static void *place_fleeting(struct area *area, const void *data, size_t bytes)
+{
+	memcpy(area->kept + PAGE - bytes, data, bytes);
+	mprotect(area->fleeting, PAGE, PROT_READ | PROT_WRITE);
+	return area->fleeting + PAGE - bytes;
 }
 
 /* Up to two pages of data, somewhere; or not.  @odds: that it is not where it should be. */
@@ -166,6 +185,8 @@ static void *place(struct area *area, struct random *r, const void *data,
 		}
 	} else if (one_in(r, 6) && process.late >= 0) {
 		return place_late(area, r, data, bytes);
+	} else if (one_in(r, 6) && bytes <= PAGE) {
+		return place_fleeting(area, data, bytes);
 	}
 	/* At its end, or over it. */
 	if (there != bytes || one_in(r, 3))
@@ -174,7 +195,7 @@ static void *place(struct area *area, struct random *r, const void *data,
 	return plain;
 }
 
-/* Another thread's argument changes while the module reads it. */
+/* Another thread's argument changes or goes while the module reads it. */
 static void scribble(struct thread *t)
 {
 	struct random *r = &t->random;
@@ -184,6 +205,11 @@ static void scribble(struct thread *t)
 
 	if (!area->base)
 		return;
+	if (one_in(r, 3)) {
+		mprotect(area->fleeting, PAGE,
+			 one_in(r, 2) ? PROT_READ : PROT_NONE);
+		return;
+	}
 	byte = one_in(r, 2) ? area->base + PLAIN * PAGE
 			    : area->base + EDGE * PAGE - 100;
 	byte[below(r, 100)] = odd_number(r);
@@ -766,6 +792,26 @@ static void receive(struct thread *t)
 
 /* ---- Processes ---------------------------------------------------------------------------- */
 
+/*
+ * fork() copies the descriptors first, then the memory: what another thread has
+ * opened in between is in the child's table only.
+ */
+static void forget_others(void)
+{
+	struct stat instance, st;
+
+	if (stat(KVM_HCALL_PATH, &instance))
+		return;
+	for (uint32_t i = 0; i < FILES; i++) {
+		file_t file = atomic_load(&process.files.file[i]);
+
+		if (file && file_kind(file) == INSTANCE &&
+		    (fstat(file_fd(file), &st) ||
+		     st.st_rdev != instance.st_rdev))
+			atomic_store(&process.files.file[i], 0);
+	}
+}
+
 /* All that it may use is the caller's memory, as it is now. */
 static _Noreturn void child_run(struct thread *t)
 {
@@ -773,9 +819,10 @@ static _Noreturn void child_run(struct thread *t)
 	char *const true_argv[] = { "true", NULL };
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	alarm(60);
+	alarm(120);
 	t->child = true;
 	t->beat = &beat;
+	forget_others();
 	random64(&t->random);
 	for (uint32_t n = below(&t->random, 12); n; n--) {
 		if (one_in(&t->random, 4))
@@ -799,7 +846,7 @@ static void reap(void)
 	while (waitpid(-1, &status, WNOHANG) > 0) {
 		atomic_fetch_sub(&process.children, 1);
 		if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-			finding("a child hung for 60 s");
+			finding("a child hung for 120 s");
 	}
 }
 

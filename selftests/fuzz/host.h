@@ -84,6 +84,7 @@ struct beat {
  * @passed:     descriptors by SCM_RIGHTS
  * @slow:       pages that came late, in the middle of an ioctl
  * @evdev:      of the keyboard that is there now
+ * @macvtap:    a device that all share
  * @beats:      of the threads of each process
  * @findings:   how many
  * @finding:    the first of them
@@ -98,6 +99,7 @@ struct shared {
 	atomic_ulong passed;
 	atomic_ulong slow;
 	char evdev[64];
+	char macvtap[32];
 	struct beat beats[PROCESSES][THREADS + 1];
 	atomic_uint findings;
 	char finding[32][160];
