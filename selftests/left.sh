@@ -48,7 +48,7 @@ left_nothing() { # left_nothing BEFORE ROUNDS: look again, until it is as before
 		[ $grown != 0 ] || break
 		sleep 0.5
 	done
-	join "$before" "$before.after" | awk '{ printf "%s%s %+d", NR > 1 ? ", " : "", $1, $3 - $2 }
+	join "$before" "$before.after" | awk '{ printf "%s%s %+d", (NR > 1 ? ", " : ""), $1, $3 - $2 }
 		END { print "" }'
 	return $grown
 }
