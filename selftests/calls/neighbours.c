@@ -717,9 +717,12 @@ static void fair(void)
 		CHECK(board->attacks[i] > 0);
 	CHECK_EQ(ours, 0);
 	CHECK(all < 20);
-	/* An emulated host stands still now and then, and has others beside it. */
-	CHECK(rate(&m[HOSTILE]) > rate(&m[SPINNING]) / 2);
-	CHECK(rate(&m[HOSTILE_LIGHT]) > rate(&m[SPINNING_LIGHT]) / 2);
+	/*
+	 * Emulated CPUs take turns on one real CPU, where what is costly to emulate
+	 * for one is time of the other, too: twice as slow has been seen.
+	 */
+	CHECK(rate(&m[HOSTILE]) > rate(&m[SPINNING]) / 4);
+	CHECK(rate(&m[HOSTILE_LIGHT]) > rate(&m[SPINNING_LIGHT]) / 4);
 	munmap(board, 4096);
 }
 
