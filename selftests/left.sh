@@ -16,7 +16,8 @@ left_look() { # left_look FILE: what there is now
 	{
 		awk '/^kmalloc-/ { n = split($1, part, "-"); sum[part[n]] += $2 }
 			END { for (size in sum) print "kmalloc-" size, sum[size] }' /proc/slabinfo
-		echo "vmalloc $(wc -l </proc/vmallocinfo)"
+		# What is free already has its place in the address space for a while.
+		echo "vmalloc $(grep -vc 'unpurged vm_area' /proc/vmallocinfo)"
 		awk '/^(Percpu|SUnreclaim):/ { print $1 $3, $2 }' /proc/meminfo
 	} | sort >"$1"
 }
