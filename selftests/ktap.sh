@@ -45,7 +45,6 @@ ktap_run() {
 		# so that nothing is left of it that would disturb the next ones.
 		set -m
 		( set -eEuo pipefail
-		  trap '' INT QUIT
 		  trap 'echo "failed: $BASH_COMMAND (line $LINENO)"' ERR
 		  "test_$name" ) >"$log" 2>&1 </dev/null &
 		set +m
