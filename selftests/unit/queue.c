@@ -906,6 +906,7 @@ static void test_parts(void)
 static void one_room(void)
 {
 	u32 n = 1u << below(9), offered = below(n + 1), k, parts = 0;
+	u32 most = below(2) ? 50 : 2000;
 	u64 have = 0, left;
 	u16 len[MAX];
 
@@ -914,7 +915,7 @@ static void one_room(void)
 	answer = bytes;
 	attach(n, PLACE_DESC, PLACE_AVAIL, PLACE_USED);
 	for (k = 0; k < offered; k++) {
-		len[k] = 1 + below(below(2) ? 50 : 2000);
+		len[k] = 1 + below(most);
 		put(k, PLACE_BUFFER, len[k], VRING_DESC_F_WRITE, 0);
 		offer(k);
 	}
