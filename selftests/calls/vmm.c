@@ -15,6 +15,7 @@
 
 #include "vmm.h"
 
+/* In LOW. */
 #define CODE_VMMCALL 0x1000u
 #define CODE_VMCALL  0x1100u
 #define STACK	     0x8000u
@@ -22,13 +23,20 @@
 #define DOOR_OPS     0x20000u
 #define PORT	     GUEST_PORT
 
-static void *pages(uint64_t bytes)
+int vm_vcpus = MAX_VCPUS;
+
+void *vm_pages(uint64_t bytes)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *p = mmap(NULL, bytes + 2 * VM_GUARD, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	NEED(p != MAP_FAILED);
-	return p;
+	return p + VM_GUARD;
+}
+
+void vm_unmap(void *p, uint64_t bytes)
+{
+	munmap((uint8_t *)p - VM_GUARD, bytes + 2 * VM_GUARD);
 }
 
 void vm_slot(struct vm *vm, uint32_t slot, uint64_t gpa, void *host,
@@ -51,8 +59,8 @@ static void page_tables(struct vm *vm)
 	uint64_t *pml4 = (uint64_t *)(vm->low + PML4);
 	uint64_t *pdpt = pml4 + 512, *pd = pdpt + 512;
 
-	pml4[0] = (PML4 + 0x1000) | 7;
-	pdpt[0] = (PML4 + 0x2000) | 7;
+	pml4[0] = (LOW + PML4 + 0x1000) | 7;
+	pdpt[0] = (LOW + PML4 + 0x2000) | 7;
 	for (uint64_t i = 0; i < 512; i++)
 		pd[i] = i << 21 | 0x87;
 }
@@ -95,11 +103,11 @@ void vm_new(struct vm *vm)
 	NEED(!ioctl(vm->fd, KVM_SET_TSS_ADDR, 0xfffbd000));
 	NEED(!ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0));
 
-	vm->low = pages(LOW_BYTES);
-	vm->ram = pages(RAM_BYTES);
-	vm->ram2 = pages(RAM2_BYTES);
-	vm->rom = pages(ROM_BYTES);
-	vm->tiles = pages(TILES_NR * 4096);
+	vm->low = vm_pages(LOW_BYTES);
+	vm->ram = vm_pages(RAM_BYTES);
+	vm->ram2 = vm_pages(RAM2_BYTES);
+	vm->rom = vm_pages(ROM_BYTES);
+	vm->tiles = vm_pages(TILES_NR * 4096);
 	vm_slot(vm, 0, LOW, vm->low, LOW_BYTES, 0);
 	vm_slot(vm, 1, RAM, vm->ram, RAM_BYTES, 0);
 	vm_slot(vm, 2, RAM2, vm->ram2, RAM2_BYTES, 0);
@@ -111,7 +119,7 @@ void vm_new(struct vm *vm)
 	memcpy(vm->low + CODE_VMMCALL, vmmcall, sizeof(vmmcall));
 	memcpy(vm->low + CODE_VMCALL, vmcall, sizeof(vmcall));
 	page_tables(vm);
-	for (int i = 0; i < MAX_VCPUS; i++)
+	for (int i = 0; i < vm_vcpus; i++)
 		vcpu_new(vm, i);
 }
 
@@ -130,7 +138,7 @@ void vm_free(struct vm *vm)
 {
 	int size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 
-	for (int i = 0; i < MAX_VCPUS; i++) {
+	for (int i = 0; i < vm_vcpus; i++) {
 		munmap(vm->vcpu[i].run, size);
 		close(vm->vcpu[i].fd);
 	}
@@ -138,11 +146,11 @@ void vm_free(struct vm *vm)
 		close(vm->hcall);
 	close(vm->fd);
 	close(vm->kvm);
-	munmap(vm->low, LOW_BYTES);
-	munmap(vm->ram, RAM_BYTES);
-	munmap(vm->ram2, RAM2_BYTES);
-	munmap(vm->rom, ROM_BYTES);
-	munmap(vm->tiles, TILES_NR * 4096);
+	vm_unmap(vm->low, LOW_BYTES);
+	vm_unmap(vm->ram, RAM_BYTES);
+	vm_unmap(vm->ram2, RAM2_BYTES);
+	vm_unmap(vm->rom, ROM_BYTES);
+	vm_unmap(vm->tiles, TILES_NR * 4096);
 	routes_free(vm);
 }
 
@@ -258,7 +266,7 @@ void vcpu_mode(struct vcpu *vcpu, enum mode mode)
 	if (mode != MODE_32) {
 		s.cr0 |= 1u << 31; /* PG */
 		s.cr4 = 1 << 5; /* PAE */
-		s.cr3 = PML4;
+		s.cr3 = LOW + PML4;
 		s.efer = 1 << 8 | 1 << 10; /* LME, LMA */
 	}
 	NEED(!ioctl(vcpu->fd, KVM_SET_SREGS, &s));
@@ -277,9 +285,9 @@ void call_set(struct vcpu *vcpu, uint32_t nr, uint64_t a, uint64_t b,
 		.rbp = 0x2222,
 		.r8 = 0x8888,
 		.r15 = 0xffff,
-		.rsp = STACK,
-		.rip = strcmp(vcpu->insn, "vmcall") ? CODE_VMMCALL
-						    : CODE_VMCALL,
+		.rsp = LOW + STACK,
+		.rip = LOW + (strcmp(vcpu->insn, "vmcall") ? CODE_VMMCALL
+							   : CODE_VMCALL),
 		/* IOPL 3, so that CPL 3 can leave by the port. */
 		.rflags = 2 | 3 << 12,
 	};
@@ -586,7 +594,7 @@ __asm__(".pushsection guest, \"ax\"\n"
 
 static uint32_t program_at(const void *program)
 {
-	return PROGRAMS + ((const uint8_t *)program - __start_guest);
+	return LOW + PROGRAMS + ((const uint8_t *)program - __start_guest);
 }
 
 static void set_msr(struct vcpu *vcpu, uint32_t index, uint64_t data)
@@ -610,26 +618,27 @@ void vm_guest(struct vm *vm)
 	memcpy(low + GDT, gdt, sizeof(gdt));
 	for (uint32_t i = 0; i < 256; i++) {
 		uint32_t entry = ENTRIES + i * 16;
-		int32_t jump = program_at(guest_interrupt) - (entry + 10);
-		uint16_t gate[8] = { entry, 8, 0x8e00 };
+		uint32_t at = LOW + entry;
+		int32_t jump = program_at(guest_interrupt) - (at + 10);
+		uint16_t gate[8] = { at, 8, 0x8e00 };
 
 		low[entry] = 0x68; /* push */
 		memcpy(low + entry + 1, &i, 4);
 		low[entry + 5] = 0xe9; /* jmp */
 		memcpy(low + entry + 6, &jump, 4);
-		gate[3] = entry >> 16;
+		gate[3] = at >> 16;
 		memcpy(low + IDT + i * 16, gate, 16);
 	}
-	for (int i = 0; i < MAX_VCPUS; i++) {
+	for (int i = 0; i < vm_vcpus; i++) {
 		struct vcpu *vcpu = &vm->vcpu[i];
 		struct kvm_sregs s;
 
 		NEED(!ioctl(vcpu->fd, KVM_GET_SREGS, &s));
-		s.gdt.base = GDT;
+		s.gdt.base = LOW + GDT;
 		s.gdt.limit = sizeof(gdt) - 1;
-		s.idt.base = IDT;
+		s.idt.base = LOW + IDT;
 		s.idt.limit = 4095;
-		s.gs.base = COUNTS + i * 2048;
+		s.gs.base = LOW + COUNTS + i * 2048;
 		s.apic_base |= 3 << 10; /* on, x2APIC */
 		NEED(!ioctl(vcpu->fd, KVM_SET_SREGS, &s));
 		set_msr(vcpu, 0x80f, 0x1ff); /* SVR: on */
@@ -641,10 +650,10 @@ void guest_set(struct vcpu *vcpu, int64_t (*program)(uint64_t), uint64_t arg,
 {
 	int i = vcpu - vcpu->vm->vcpu;
 	uint64_t stack = STACKS + (i + 1) * STACK_BYTES - 8;
-	uint64_t back = CODE_VMMCALL + 3; /* out, hlt */
+	uint64_t back = LOW + CODE_VMMCALL + 3; /* out, hlt */
 	struct kvm_regs regs = {
 		.rdi = arg,
-		.rsp = stack,
+		.rsp = LOW + stack,
 		.rip = program_at((const void *)(uintptr_t)program),
 		.rflags = 2 | (interrupts ? 1 << 9 : 0),
 	};

@@ -25,7 +25,9 @@
 
 #include "ktap.h"
 
-#define LOW	   0x000000u
+#ifndef LOW
+#define LOW 0x000000u
+#endif
 #define LOW_BYTES  0x200000u
 #define RAM	   0x200000u
 #define RAM_BYTES  0x400000u
@@ -43,7 +45,15 @@ enum mode {
 	MODE_64_USER, /* CPL 3 */
 };
 
+#ifndef MAX_VCPUS
 #define MAX_VCPUS 4
+#endif
+
+/* vm_new() makes so many. */
+extern int vm_vcpus;
+
+/* On both sides of each memslot's pages there are so many bytes that are nobody's. */
+#define VM_GUARD 4096u
 
 struct vcpu {
 	struct vm *vm;
@@ -79,6 +89,9 @@ static inline void *at(struct vm *vm, uint64_t gpa)
 void vm_new(struct vm *vm);
 void vm_bind(struct vm *vm);
 void vm_free(struct vm *vm);
+/* Memory for a slot, zeroes. */
+void *vm_pages(uint64_t bytes);
+void vm_unmap(void *p, uint64_t bytes);
 void vm_slot(struct vm *vm, uint32_t slot, uint64_t gpa, void *host,
 	     uint64_t bytes, uint32_t flags);
 
