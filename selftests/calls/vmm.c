@@ -27,11 +27,16 @@ int vm_vcpus = MAX_VCPUS;
 
 void *vm_pages(uint64_t bytes)
 {
-	uint8_t *p = mmap(NULL, bytes + 2 * VM_GUARD, PROT_READ | PROT_WRITE,
+	uint64_t all = bytes + 2 * VM_GUARD, room = all + VM_ALIGN, before;
+	uint8_t *p = mmap(NULL, room, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	NEED(p != MAP_FAILED);
-	return p + VM_GUARD;
+	before = -((uintptr_t)p + VM_GUARD) % VM_ALIGN;
+	if (before)
+		munmap(p, before);
+	munmap(p + before + all, room - before - all);
+	return p + before + VM_GUARD;
 }
 
 void vm_unmap(void *p, uint64_t bytes)

@@ -54,6 +54,10 @@ extern int vm_vcpus;
 
 /* On both sides of each memslot's pages there are so many bytes that are nobody's. */
 #define VM_GUARD 4096u
+/* Of a memslot's pages; with that of large ones KVM maps those. */
+#ifndef VM_ALIGN
+#define VM_ALIGN 4096u
+#endif
 
 struct vcpu {
 	struct vm *vm;

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <linux/if_packet.h>
 #include <linux/input.h>
-#include <linux/kcov.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <arpa/inet.h>
@@ -86,11 +85,11 @@ GUEST int64_t guest_any_call(const struct step *step)
 
 GUEST void guest_store(const struct step *step)
 {
-	uint64_t to = step->args[0], from = step->args[1], n = step->nr;
+	uint64_t to = step->args[0], from = step->args[1], n = step->nr / 8;
 
-	__asm__ __volatile__("rep movsb"
-			     : "+D"(to), "+S"(from), "+c"(n)
-			     :
+	__asm__ __volatile__("rep movsq; mov %3, %2; rep movsb"
+			     : "+&D"(to), "+&S"(from), "+&c"(n)
+			     : "r"(step->nr & 7)
 			     : "memory");
 }
 
@@ -392,62 +391,17 @@ static void devices_feed(uint64_t *state)
 		;
 }
 
-/* ---- Coverage ------------------------------------------------------------------- */
-
-#define KCOV_WORDS (1u << 18)
-
-static bool want_coverage;
-static uint64_t text_at; /* the module's .text */
+/* ---- vCPUs ---------------------------------------------------------------------- */
 
 struct caller {
 	pthread_t thread;
 	struct vcpu *vcpu;
 	volatile bool done;
 	volatile bool wake; /* from whatever sleep */
-	int kcov; /* -1: none */
-	volatile uint64_t *trace; /* [0]: so many follow */
 	uint32_t at; /* where it was when the host looked last */
-	uint64_t at_ns;
+	uint64_t at_ns; /* since when */
+	uint64_t wake_ns; /* when it has slept long enough */
 };
-
-static void coverage_start(struct caller *c)
-{
-	c->kcov = -1;
-	if (!want_coverage)
-		return;
-	c->kcov = open("/sys/kernel/debug/kcov", O_RDWR | O_CLOEXEC);
-	NEED(c->kcov >= 0);
-	NEED(!ioctl(c->kcov, KCOV_INIT_TRACE, KCOV_WORDS));
-	c->trace = mmap(NULL, KCOV_WORDS * 8, PROT_READ | PROT_WRITE,
-			MAP_SHARED, c->kcov, 0);
-	NEED(c->trace != MAP_FAILED);
-	NEED(!ioctl(c->kcov, KCOV_ENABLE, KCOV_TRACE_PC));
-}
-
-static void coverage_take(struct caller *c)
-{
-	if (c->kcov < 0)
-		return;
-	for (uint64_t i = 1; i <= c->trace[0]; i++) {
-		uint64_t at = c->trace[i] - text_at;
-
-		if (at < TEXT_BYTES)
-			figures->covered[at] = 1;
-	}
-	c->trace[0] = 0;
-}
-
-static void coverage_stop(struct caller *c)
-{
-	if (c->kcov < 0)
-		return;
-	NEED(!ioctl(c->kcov, KCOV_DISABLE, 0));
-	coverage_take(c);
-	munmap((void *)c->trace, KCOV_WORDS * 8);
-	close(c->kcov);
-}
-
-/* ---- vCPUs ---------------------------------------------------------------------- */
 
 static struct caller callers[MAX_VCPUS];
 
@@ -478,7 +432,6 @@ static void run_vcpu(struct caller *c)
 		if (ret && (errno == EINTR || errno == EAGAIN)) {
 			struct kvm_mp_state runs = { KVM_MP_STATE_RUNNABLE };
 
-			coverage_take(c);
 			if (c->wake)
 				NEED(!ioctl(vcpu->fd, KVM_SET_MP_STATE, &runs));
 			c->wake = false;
@@ -513,9 +466,7 @@ static void *caller_thread(void *arg)
 {
 	struct caller *c = arg;
 
-	coverage_start(c);
 	run_vcpu(c);
-	coverage_stop(c);
 	c->done = true;
 	return NULL;
 }
@@ -750,9 +701,9 @@ static int disturb(const struct program *p, const struct step *s)
 }
 
 /* Longer in one step means that it sleeps, or that the emulator has other things to do. */
-#define SLEEP_NS 3000000u
+#define SLEEP_NS 20000000u
 /* An NMI ends all sleep, but for who is in the handler of another. */
-#define WAKE_NS	 30000000u
+#define WAKE_NS	 70000000u
 #define HANG_NS	 60000000000u
 
 static void look_after(const struct program *p)
@@ -763,32 +714,28 @@ static void look_after(const struct program *p)
 		struct caller *c = &callers[i];
 		uint32_t at = stream_of(i)->at;
 
-		figures->at[i] = at;
 		if (c->done)
 			continue;
-		if (c->kcov >= 0 && c->trace && c->trace[0] > KCOV_WORDS / 2)
-			pthread_kill(c->thread, SIGUSR1);
 		if (at != c->at) {
 			c->at = at;
 			c->at_ns = now;
-			continue;
+			c->wake_ns = now + SLEEP_NS;
 		}
-		if (now - c->at_ns > figures->slowest_ns) {
-			figures->slowest_ns = now - c->at_ns;
-			figures->slowest_program = p->number;
-			figures->slowest = stream_of(i)->steps[at];
+		if (now < c->wake_ns)
+			continue;
+		c->wake_ns = now + SLEEP_NS;
+		figures->kicks++;
+		if (now - c->at_ns < WAKE_NS) {
+			send_msi(i, MSI_NMI);
+		} else {
+			c->wake = true;
+			pthread_kill(c->thread, SIGUSR1);
 		}
 		if (now - c->at_ns > HANG_NS) {
 			fault("vCPU %u hangs in its step %u, call %#llx", i, at,
 			      (unsigned long long)stream_of(i)->steps[at].nr);
 			fflush(stdout);
 			_exit(3);
-		} else if (now - c->at_ns > WAKE_NS) {
-			c->wake = true;
-			pthread_kill(c->thread, SIGUSR1);
-		} else if (now - c->at_ns > SLEEP_NS) {
-			figures->kicks++;
-			send_msi(i, MSI_NMI);
 		}
 	}
 }
@@ -889,7 +836,7 @@ static void results_check(const struct program *p)
 
 			if (s->steps[k].kind != STEP_CALL)
 				continue;
-			figures->calls++;
+			figures->exits++;
 			result_check(&s->steps[k], results[k]);
 			class_id = stats_class(s->steps[k].nr);
 			if (class_id >= 0) {
@@ -901,7 +848,7 @@ static void results_check(const struct program *p)
 	for (int i = 0; i < 9; i++) {
 		struct kvm_hcall_stats stats = vm_stats(&vm, i);
 
-		figures->inner += stats.calls - made[i];
+		figures->calls += stats.calls;
 		if (stats.calls < made[i] || stats.errors > stats.calls ||
 		    (p->plain && stats.calls != made[i]))
 			fault("class %d: %llu calls were counted, not %llu", i,
@@ -941,6 +888,13 @@ static void end_check(const struct program *p, const bool *keep)
 			fault("sector %u of the read-only disk has changed", i);
 			break;
 		}
+	}
+	for (int i = DISK_DIRECT; i <= DISK_FULL; i++) {
+		uint32_t want =
+			i == DISK_READONLY ? READONLY_SECTORS : DISK_SECTORS;
+
+		if (lseek(disk_fd[i], 0, SEEK_END) != want * 512)
+			fault("the file of disk %d has another size", i);
 	}
 	if (last_call(HCALL_BLOCK_READ, DISK_READONLY, 0, RAM,
 		      READONLY_SECTORS) != READONLY_SECTORS)
@@ -994,7 +948,7 @@ void run_program(const struct program *p, const bool *keep)
 
 		*c = (struct caller){ .vcpu = &vm.vcpu[i],
 				      .at_ns = now_ns(),
-				      .kcov = -1 };
+				      .wake_ns = now_ns() + SLEEP_NS };
 		guest_set(c->vcpu, guest_interpret,
 			  STREAMS + (uint64_t)i * STREAM_BYTES, p->interrupts);
 	}
@@ -1016,7 +970,7 @@ void run_program(const struct program *p, const bool *keep)
 			break;
 		}
 		look_after(p);
-		usleep(100 + rnd(&state) % 1000);
+		usleep(2000 + rnd(&state) % 6000);
 		done = 0;
 		for (uint32_t i = 0; i < p->callers; i++)
 			done += callers[i].done;
@@ -1030,21 +984,12 @@ void run_program(const struct program *p, const bool *keep)
 	vm_free(&vm);
 }
 
-void run_prepare(bool coverage)
+void run_prepare(void)
 {
 	struct rlimit files = { 8192, 8192 };
 
 	NEED(!setrlimit(RLIMIT_NOFILE, &files));
 	harmless(SIGUSR1);
-	want_coverage = coverage;
-	if (coverage) {
-		FILE *f = fopen("/sys/module/kvm_hcall/sections/.text", "r");
-		unsigned long long at;
-
-		NEED(f && fscanf(f, "%llx", &at) == 1);
-		fclose(f);
-		text_at = at;
-	}
 	for (int i = 0; i < SLOTS; i++)
 		slots[i].host = vm_pages(slots[i].bytes);
 	low_copy = malloc(0x80000);

@@ -31,19 +31,20 @@ static struct {
 	uint64_t seed;
 	uint64_t calls;
 	uint64_t seconds; /* 0: no limit */
-	uint64_t first; /* program */
+	uint64_t program;
 	uint32_t vcpus;
 	bool one; /* program only */
 	bool list;
 	const char *steps; /* of that one; NULL: all */
-	const char *coverage; /* a file for it */
 	const char *by; /* a command that makes the tries */
 	uint32_t tries; /* for each shorter program */
-	uint32_t limit; /* ... of all of them */
-} options = { .vcpus = 2, .tries = 3, .limit = 300 };
+} options = { .vcpus = 2, .tries = 3 };
 
 /* Without a sign of life from a program. */
-#define STUCK_NS 180000000000u
+#define STUCK_NS  180000000000u
+
+/* Shorter programs, at most. */
+#define MAX_TRIES 100
 
 /* ---- Parts of a program ------------------------------------------------------------ */
 
@@ -177,8 +178,8 @@ static void run_all(void)
 {
 	uint64_t begun = now_ns();
 
-	run_prepare(options.coverage);
-	for (uint64_t i = options.first; !figures->fault; i++) {
+	run_prepare();
+	for (uint64_t i = options.program; !figures->fault; i++) {
 		printf("# program %llu\n", (unsigned long long)i);
 		fflush(stdout);
 		run_one(i, NULL);
@@ -194,11 +195,11 @@ static void progress(uint64_t begun_ns)
 {
 	uint64_t ms = (now_ns() - begun_ns) / 1000000 + 1;
 
-	printf("# %llu programs, %llu calls, %llu/s, and %llu in batches and queues\n",
+	printf("# %llu programs, %llu calls (%llu by registers), %llu/s\n",
 	       (unsigned long long)figures->programs,
 	       (unsigned long long)figures->calls,
-	       (unsigned long long)(figures->calls * 1000 / ms),
-	       (unsigned long long)figures->inner);
+	       (unsigned long long)figures->exits,
+	       (unsigned long long)(figures->calls * 1000 / ms));
 	fflush(stdout);
 }
 
@@ -260,7 +261,7 @@ static void run_quietly(void)
 	int null = open("/dev/null", O_WRONLY);
 
 	NEED(null >= 0 && dup2(null, STDOUT_FILENO) >= 0);
-	run_prepare(false);
+	run_prepare();
 	run_one(try_number, try_keep);
 }
 
@@ -346,7 +347,7 @@ static uint32_t shorten(const struct program *p, bool *keep)
 		memcpy(keep, less, p->count);
 		left -= gone;
 	}
-	while (left > 1 && tries < options.limit) {
+	while (left > 1 && tries < MAX_TRIES) {
 		bool shorter = false;
 
 		for (uint32_t part = 0; part < parts && !shorter; part++) {
@@ -461,11 +462,6 @@ static void print_errors(void)
 		       (unsigned long long)figures->failed[i]);
 	printf("; %llu kicks for who slept\n",
 	       (unsigned long long)figures->kicks);
-	printf("# the slowest, %llu ms in program %llu: ",
-	       (unsigned long long)figures->slowest_ns / 1000000,
-	       (unsigned long long)figures->slowest_program);
-	step_print(&figures->slowest, NULL);
-	printf("\n");
 }
 
 /* A fuzzer whose calls never succeed does not test them.  Return: do they? */
@@ -483,29 +479,12 @@ static bool all_succeed(void)
 	return ok;
 }
 
-static void write_coverage(void)
-{
-	FILE *f = fopen(options.coverage, "w");
-
-	if (!f) {
-		fprintf(stderr, "guest: %s: %s\n", options.coverage,
-			strerror(errno));
-		exit(2);
-	}
-	for (uint32_t i = 0; i < TEXT_BYTES; i++) {
-		if (figures->covered[i])
-			fprintf(f, "%#x\n", i);
-	}
-	NEED(!fclose(f));
-}
-
 /* ---- The command -------------------------------------------------------------------- */
 
 enum {
 	OPTION_BY = 0x100,
 	OPTION_LIST,
-	OPTION_TRIES,
-	OPTION_LIMIT
+	OPTION_TRIES
 };
 
 static const struct argp_option argp_options[] = {
@@ -516,19 +495,14 @@ static const struct argp_option argp_options[] = {
 	  0 },
 	{ "vcpus", 'v', "NUMBER", 0, "that call, 1 to 14 (default: 2)", 0 },
 	{ "program", 'p', "NUMBER", 0, "run only this one", 0 },
-	{ "first", 'f', "NUMBER", 0, "begin with this one", 0 },
 	{ "steps", 'S', "A-B,C...", 0, "only these, of --program", 0 },
 	{ "list", OPTION_LIST, NULL, 0, "print the steps, run nothing", 0 },
-	{ "coverage", 'c', "FILE", 0,
-	  "write what was covered in the module's .text to FILE (kcov)", 0 },
 	{ "by", OPTION_BY, "COMMAND", 0,
 	  "the shortest part of --program that fails; COMMAND, with options "
 	  "behind it, makes each try",
 	  0 },
 	{ "tries", OPTION_TRIES, "NUMBER", 0,
 	  "of each shorter program (default: 3)", 0 },
-	{ "limit", OPTION_LIMIT, "NUMBER", 0,
-	  "shorter programs at most (default: 300)", 0 },
 	{}
 };
 
@@ -565,15 +539,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'p':
 		options.one = true;
-		/* fall through */
-	case 'f':
-		options.first = number_of(arg, UINT64_MAX, state);
+		options.program = number_of(arg, UINT64_MAX, state);
 		return 0;
 	case 'S':
 		options.steps = arg;
-		return 0;
-	case 'c':
-		options.coverage = arg;
 		return 0;
 	case OPTION_LIST:
 		options.list = true;
@@ -583,9 +552,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPTION_TRIES:
 		options.tries = number_of(arg, 1000, state);
-		return 0;
-	case OPTION_LIMIT:
-		options.limit = number_of(arg, 100000, state);
 		return 0;
 	case ARGP_KEY_ARG:
 		/* As other tests have it: names of those that are wanted. */
@@ -615,7 +581,7 @@ static void list(void)
 	struct program p;
 	bool *keep;
 
-	make(&p, options.first);
+	make(&p, options.program);
 	keep = keep_parse(options.steps, p.count);
 	for (uint32_t i = 0; i < p.count; i++) {
 		if (!keep || keep[i])
@@ -641,7 +607,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (options.by) {
-		explain(options.first);
+		explain(options.program);
 		return 0;
 	}
 	kmsg_open();
@@ -652,10 +618,8 @@ int main(int argc, char **argv)
 	/* Much is said only once: see selftests/fuzz/run. */
 	if (figures->fault && !options.one && !figures->complained)
 		explain(figures->program);
-	if (ok && figures->calls >= 20000)
+	if (ok && figures->exits >= 20000)
 		ok = all_succeed();
-	if (options.coverage)
-		write_coverage();
 	printf("%s 1 fuzz.guest\n", ok ? "ok" : "not ok");
 	return !ok;
 }

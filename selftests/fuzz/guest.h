@@ -127,8 +127,8 @@ struct program {
 	uint32_t steps_room, data_room;
 };
 
-/* Calls of a vCPU in a program, about. */
-#define PROGRAM_CALLS 2000u
+/* That a vCPU makes by registers in a program. */
+#define PROGRAM_CALLS 1000u
 
 void program_make(struct program *program, uint64_t seed, uint64_t number,
 		  uint32_t callers, uint64_t now_ns);
@@ -144,8 +144,8 @@ struct call {
 	uint32_t nr;
 	uint8_t weight;
 	uint8_t count;
-	uint8_t args[4];
 	uint32_t cap; /* of a length or count */
+	uint8_t args[4];
 };
 
 extern const struct call calls[];
@@ -158,36 +158,30 @@ uint64_t rnd(uint64_t *state);
 /* ---- Running them ---------------------------------------------------------------- */
 
 /* What the command has of the process that runs programs, in memory of both. */
-#define MAX_CALLS  64
-#define ERRORS	   16
-#define TEXT_BYTES (1 << 20) /* of the module, at most */
+#define MAX_CALLS 64
+#define ERRORS	  16
 
 struct figures {
 	volatile uint64_t program; /* that runs, or ran last */
 	volatile uint64_t begun_ns; /* when */
 	volatile uint64_t programs; /* done */
-	volatile uint64_t calls; /* from registers */
-	volatile uint64_t inner; /* of batches and queues */
+	volatile uint64_t calls; /* as the module counts them */
+	volatile uint64_t exits; /* those of them that were made by registers */
 	uint64_t good[MAX_CALLS + 1]; /* answered without an error */
 	uint64_t bad[MAX_CALLS + 1];
 	uint64_t errors[8 + 1][ERRORS]; /* by class; the last: other numbers */
 	uint64_t kicks; /* NMIs for who slept too long */
 	uint64_t disturbed[DISTURBANCES];
 	uint64_t failed[DISTURBANCES]; /* with an error number */
-	volatile uint32_t at[MAX_VCPUS]; /* step of each vCPU */
-	uint64_t slowest_ns; /* that a vCPU was at one step, sleep included */
-	uint64_t slowest_program;
-	struct step slowest; /* which one */
 	volatile bool fault; /* what has to hold does not */
 	volatile bool complained; /* the kernel has, in its log */
-	uint8_t covered[TEXT_BYTES]; /* places of the module's .text */
 };
 
 extern struct figures *figures;
 extern const int errors[ERRORS]; /* [0]: any that is not in the table */
 
 /* Once a process. */
-void run_prepare(bool coverage);
+void run_prepare(void);
 /* Steps with keep[i] false are left out; NULL: none is. */
 void run_program(const struct program *program, const bool *keep);
 
