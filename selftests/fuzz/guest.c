@@ -169,8 +169,6 @@ static void run_one(uint64_t number, const bool *keep)
 	       p.interrupts ? ", with interrupts" : "");
 	program_free(&p);
 	free(parsed);
-	if (kernel_complains())
-		figures->fault = figures->complained = true;
 }
 
 /* In a process of its own. */
@@ -203,11 +201,15 @@ static void progress(uint64_t begun_ns)
 	fflush(stdout);
 }
 
-/* Wait for the process.  Return: was all well? */
+/*
+ * Wait for the process, which ends after its program if something is wrong, or never if
+ * a thread of its has died in the kernel.  Return: was all well?
+ */
 static bool watch(pid_t pid, bool quiet)
 {
 	uint64_t begun = now_ns(), next = begun + 10000000000u;
-	int status;
+	uint64_t limit = STUCK_NS;
+	int status = 0;
 
 	while (!waitpid(pid, &status, WNOHANG)) {
 		usleep(quiet ? 5000 : 50000);
@@ -215,17 +217,23 @@ static bool watch(pid_t pid, bool quiet)
 			progress(begun);
 			next += 10000000000u;
 		}
-		if (now_ns() - figures->begun_ns < STUCK_NS)
+		if (!figures->complained && kernel_complains()) {
+			figures->fault = figures->complained = true;
+			limit = now_ns() - figures->begun_ns + 5000000000u;
+		}
+		if (now_ns() - figures->begun_ns < limit)
 			continue;
 		printf("# program %llu is stuck\n",
 		       (unsigned long long)figures->program);
 		figures->fault = true;
 		kill(pid, SIGKILL);
-		NEED(waitpid(pid, &status, 0) == pid);
-		return false;
+		sleep(1);
+		break;
 	}
 	if (!quiet)
 		progress(begun);
+	if (kernel_complains())
+		figures->fault = figures->complained = true;
 	if (WIFSIGNALED(status)) {
 		printf("# program %llu: killed by signal %d\n",
 		       (unsigned long long)figures->program, WTERMSIG(status));
