@@ -41,10 +41,11 @@ static struct {
 } options = { .vcpus = 2, .tries = 3 };
 
 /* Without a sign of life from a program. */
-#define STUCK_NS  180000000000u
+#define STUCK_NS      180000000000u
 
-/* Shorter programs, at most. */
-#define MAX_TRIES 100
+/* For shorter programs; a try may be a boot. */
+#define SHORTEN_NS    600000000000u
+#define SHORTEN_BY_NS 3600000000000u
 
 /* ---- Parts of a program ------------------------------------------------------------ */
 
@@ -330,6 +331,7 @@ static uint32_t shorten(const struct program *p, bool *keep)
 					      4,	5,    6,  7, 8, 9,
 					      10,	11,   12, 13 };
 	uint32_t left = 0, parts = 2, tries = 1;
+	uint64_t until = now_ns() + (options.by ? SHORTEN_BY_NS : SHORTEN_NS);
 	bool *less = malloc(p->count);
 
 	NEED(less);
@@ -355,7 +357,7 @@ static uint32_t shorten(const struct program *p, bool *keep)
 		memcpy(keep, less, p->count);
 		left -= gone;
 	}
-	while (left > 1 && tries < MAX_TRIES) {
+	while (left > 1 && now_ns() < until) {
 		bool shorter = false;
 
 		for (uint32_t part = 0; part < parts && !shorter; part++) {
