@@ -79,6 +79,7 @@ struct thread {
  * @late:     userfaultfd, or -1
  * @children: that have not been waited for
  * @max_files: RLIMIT_NOFILE as it was
+ * @pid:      its own
  * @bound:    instances that are bound, or were; the first to @vm
  */
 static struct process {
@@ -91,6 +92,7 @@ static struct process {
 	int late; /* userfaultfd */
 	atomic_int children;
 	rlim_t max_files;
+	pid_t pid;
 	_Atomic file_t bound[BOUND];
 } process;
 
@@ -224,6 +226,7 @@ static void *late_thread(void *arg)
 	while (read(process.late, &msg, sizeof(msg)) == sizeof(msg)) {
 		uintptr_t page = msg.arg.pagefault.address & -(uintptr_t)PAGE;
 		struct uffdio_copy copy = { .dst = page, .len = PAGE };
+		struct uffdio_range wake = { page, PAGE };
 		static uint8_t zeros[PAGE];
 
 		atomic_fetch_add(&shared->slow, 1);
@@ -244,7 +247,7 @@ static void *late_thread(void *arg)
 		}
 		/* It may be there, or gone. */
 		if (ioctl(process.late, UFFDIO_COPY, &copy))
-			ioctl(process.late, UFFDIO_WAKE, &copy);
+			ioctl(process.late, UFFDIO_WAKE, &wake);
 	}
 	return NULL;
 }
@@ -872,6 +875,10 @@ static int same_memory_child(void *arg)
 {
 	struct thread *t = arg;
 
+	/* It is no thread of the process, and has nobody who brings it pages without. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != process.pid)
+		return 0;
 	close_range(10 + below(&t->random, 30), 40 + below(&t->random, 30), 0);
 	for (uint32_t n = below(&t->random, 6); n; n--)
 		commands(t);
@@ -925,6 +932,7 @@ static void operation(struct thread *t)
 {
 	struct random *r = &t->random;
 
+	begin(t, "a descriptor");
 	switch (below(r, 40)) {
 	case 0:
 	case 1:
@@ -1013,6 +1021,7 @@ static _Noreturn void process_end(struct thread *t)
 {
 	char *const true_argv[] = { "true", NULL };
 
+	begin(t, "its end");
 	switch (below(&t->random, 6)) {
 	case 0: /* all by itself, in order */
 		guest_stop();
@@ -1050,6 +1059,7 @@ void process_run(uint64_t seed, int slot, int threads, int pool[2])
 	harmless(SIGUSR1);
 	getrlimit(RLIMIT_NOFILE, &limit);
 	process.max_files = limit.rlim_cur;
+	process.pid = getpid();
 	process.slot = slot;
 	process.threads = threads;
 	memcpy(process.pool, pool, sizeof(process.pool));
@@ -1070,6 +1080,7 @@ void process_run(uint64_t seed, int slot, int threads, int pool[2])
 	if (process.late >= 0)
 		NEED(!pthread_create(&late, NULL, late_thread,
 				     (void *)(uintptr_t)seed));
+	begin(&process.thread[0], "its beginning");
 	vm_new(&process.vm);
 	open_instance(&process.thread[0]);
 	guest_begin(&process.vm, seed ^ 1, &shared->beats[slot][THREADS]);

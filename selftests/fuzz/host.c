@@ -57,7 +57,7 @@ static struct {
 	unsigned int threads;
 	unsigned int patience;
 	char **names;
-} options = { .processes = 3, .threads = 2, .patience = 120 };
+} options = { .processes = 3, .threads = 2, .patience = 60 };
 
 /* ---- Random numbers ------------------------------------------------------------------ */
 
@@ -188,8 +188,8 @@ static long references(void)
  */
 static struct cache {
 	char name[32];
-	long objects;
-	long grown;
+	long before;
+	long now;
 } caches[64];
 
 static unsigned int caches_count;
@@ -226,15 +226,14 @@ static void read_caches(void)
 			continue;
 		NEED(++caches_count < 64);
 		snprintf(cache->name, sizeof(cache->name), "%.31s", name);
-		cache->grown = objects - cache->objects;
-		cache->objects = objects;
+		cache->now = objects;
 	}
 	fclose(f);
 	NEED(caches_count);
 }
 
-/* Call @each with the folder of each thread of a process; 0: of all. */
-static void each_thread(pid_t pid, void (*each)(const char *path))
+/* Call @each with the folder of each thread. */
+static void each_thread(void (*each)(const char *path))
 {
 	DIR *processes = opendir("/proc"), *threads;
 	struct dirent *p, *t;
@@ -242,7 +241,7 @@ static void each_thread(pid_t pid, void (*each)(const char *path))
 
 	NEED(processes);
 	while ((p = readdir(processes))) {
-		if (pid ? atoi(p->d_name) != pid : atoi(p->d_name) <= 0)
+		if (atoi(p->d_name) <= 0)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%s/task", p->d_name);
 		threads = opendir(path);
@@ -277,15 +276,28 @@ static bool read_text(const char *dir, const char *name, char *text,
 	return got > 0;
 }
 
+/* Any of this program, whoever its process belongs to by now, and what cannot be woken. */
 static void show_thread(const char *path)
 {
-	char comm[32], stack[4096], *line, *rest = stack;
+	char comm[32], stat[512], wait[64] = "", call[128] = "", stack[4096];
+	char *rest = stack, *line, *state;
 
 	if (!read_text(path, "comm", comm, sizeof(comm)) ||
-	    !read_text(path, "stack", stack, sizeof(stack)))
+	    !read_text(path, "stat", stat, sizeof(stat)))
 		return;
 	comm[strcspn(comm, "\n")] = 0;
-	printf("# %s, %s:\n", path, comm);
+	state = strrchr(stat, ')');
+	NEED(state && state[1]);
+	if (strcmp(comm, program_invocation_short_name) &&
+	    strcmp(comm, "hcall-worker") && state[2] != 'D')
+		return;
+	read_text(path, "wchan", wait, sizeof(wait));
+	read_text(path, "syscall", call, sizeof(call));
+	printf("# %s, %s, %c, child of %d, waits in %s, system call %s", path,
+	       comm, state[2], atoi(state + 4), wait,
+	       *call ? call : "unknown\n");
+	if (!read_text(path, "stack", stack, sizeof(stack)))
+		return;
 	while ((line = strsep(&rest, "\n")) && *line)
 		printf("#   %s\n", line);
 }
@@ -349,12 +361,28 @@ static void life_begin(int slot, struct random *r)
 	life->pid = pid;
 }
 
+static void beats_show(int slot)
+{
+	for (unsigned int i = 0; i <= THREADS; i++) {
+		const struct beat *beat = &shared->beats[slot][i];
+
+		if (beat->begun_ns)
+			printf("# process %ld (%d): %s for %.1f s\n",
+			       lives[slot].number, lives[slot].pid, beat->doing,
+			       (now_ns() - beat->begun_ns) / 1e9);
+	}
+}
+
 static void life_show(const struct life *life, const char *what)
 {
-	printf("# process %ld %s; by itself: host --seed=%" PRIu64
+	printf("# process %ld (%d) %s; by itself: host --seed=%" PRIu64
 	       " --first=%ld --processes=1 --threads=%u\n",
-	       life->number, what, options.seed, life->number, options.threads);
-	each_thread(life->pid, show_thread);
+	       life->number, life->pid, what, options.seed, life->number,
+	       options.threads);
+	/* Whoever it waits for may be another one. */
+	for (unsigned int i = 0; i < options.processes; i++)
+		beats_show(i);
+	each_thread(show_thread);
 	hung = true;
 }
 
@@ -539,11 +567,10 @@ static void run_operations(long operations)
 }
 
 /* Files may be closed a moment after their process. */
-static long references_left(long before)
+static void await_references(long number)
 {
-	for (int i = 0; i < 100 && references() != before; i++)
+	for (int i = 0; i < 100 && references() != number; i++)
 		usleep(100000);
-	return references() - before;
 }
 
 /* ---- Results ------------------------------------------------------------------------------------- */
@@ -600,22 +627,57 @@ static bool all_succeeded(void)
 	return ok;
 }
 
-static bool nothing_left(long refs)
+/* Much is let go of a moment after its process (work, RCU). */
+static void pause_before_look(void)
+{
+	usleep(500000);
+}
+
+static void remember_caches(void)
+{
+	for (int look = 0; look < 6; look++) {
+		pause_before_look();
+		read_caches();
+		for (unsigned int i = 0; i < caches_count; i++) {
+			struct cache *cache = &caches[i];
+
+			if (!look || cache->now < cache->before)
+				cache->before = cache->now;
+		}
+	}
+}
+
+static bool look_what_is_left(long before)
 {
 	bool ok = true;
 
-	each_thread(0, count_worker);
-	printf("# left: %ld references to the module, %d workers", refs,
-	       workers);
+	workers = 0;
+	each_thread(count_worker);
 	read_caches();
+	for (unsigned int i = 0; i < caches_count; i++)
+		ok = ok && caches[i].now - caches[i].before <= LEFT_MAX;
+	return ok && !workers && references() == before;
+}
+
+static bool nothing_left(long before)
+{
+	bool ok = false;
+
+	for (int look = 0; look < 20 && !ok; look++) {
+		pause_before_look();
+		ok = look_what_is_left(before);
+	}
+	printf("# left: %ld references to the module, %d workers",
+	       references() - before, workers);
 	for (unsigned int i = 0; i < caches_count; i++) {
-		if (caches[i].grown > 0)
-			printf(", %ld in %s", caches[i].grown, caches[i].name);
-		if (caches[i].grown > LEFT_MAX)
-			ok = false;
+		if (caches[i].now > caches[i].before)
+			printf(", %ld in %s", caches[i].now - caches[i].before,
+			       caches[i].name);
 	}
 	printf("\n");
-	return ok && !refs && !workers;
+	if (references() != before)
+		each_thread(show_thread);
+	return ok;
 }
 
 /* ---- Options ----------------------------------------------------------------------------------------- */
@@ -630,7 +692,7 @@ static const struct argp_option argp_options[] = {
 	{ "threads", 't', "NUMBER", 0,
 	  "of each process, beside its guest's (default: 2)", 0 },
 	{ "patience", 'w', "SECONDS", 0,
-	  "that one operation may last (default: 120)", 0 },
+	  "that one operation may last (default: 60)", 0 },
 	{ 0 }
 };
 
@@ -721,10 +783,9 @@ int main(int argc, char **argv)
 	refs = references();
 	/* The first leg makes what is made once. */
 	run_operations(options.operations / 3 + 1);
-	references_left(refs);
-	read_caches();
+	await_references(refs);
+	remember_caches();
 	run_operations(options.operations - options.operations / 3);
-	refs = references_left(refs);
 
 	printf("# %ld processes, %lu of them killed, %lu children, %lu instances, %lu descriptors passed on, %lu pages that came late\n",
 	       next_number - options.first, kills, shared->forks,
