@@ -1341,7 +1341,9 @@ static void blk_long(void)
 	}
 	put_indirect(&q, 0, piece, 256);
 	call_start(vcpu, HCALL_VIRTIO_KICK, BLK, 0, 0, 0);
-	usleep(30000);
+	/* A slow host takes its time to begin. */
+	while (thread_ns(vcpu->thread) < 30000000)
+		usleep(1000);
 	call_interrupt(vcpu);
 	CHECK_EQ(call_run(vcpu), -HCALL_EINTR);
 	/* None of them is kept for long by what it has begun. */
